@@ -24,7 +24,8 @@ struct period period_from_units(uint64_t units);
 /* To units of 100 ns, the nearest; never 0 for a period that is not 0. */
 uint64_t period_to_units(struct period period);
 
-/* Reduced to lowest terms; false if a part is then over PERIOD_PART_LIMIT or the denominator 0. */
+/* Reduced to lowest terms; false if a part is then not below PERIOD_PART_LIMIT, or the denominator
+ * is 0. */
 bool period_make(uint64_t numerator, uint64_t denominator, struct period *ret_period);
 
 double period_ns(struct period period);

@@ -2,8 +2,8 @@
 /*
  * The configuration: /etc/hvtimer/hvtimerd.json, and over it, in the order of their names, the
  * drop-ins hvtimerd.d/NAME.json beside it. JSON, read strictly: an unknown key, a wrong type or a
- * value out of range is an error that names file and key. conf/hvtimerd.json shows every key with
- * its default.
+ * value out of range is an error that names file and key. Keys that begin with "#" are comments;
+ * their values are strings. conf/hvtimerd.json shows every key with its default.
  */
 #pragma once
 
@@ -30,15 +30,14 @@ struct config {
 #define CONFIG_ERROR (config_error_quark())
 GQuark config_error_quark(void);
 enum config_error {
-    CONFIG_ERROR_READ,   /* can't be read, or too large */
-    CONFIG_ERROR_SYNTAX, /* is not JSON */
-    CONFIG_ERROR_VALUE,  /* an unknown key, a wrong type, a value out of range */
+    CONFIG_ERROR_VALUE, /* an unknown key, a wrong type, a value out of range or at odds */
 };
 
 /* What holds without a file. (transfer full) */
 struct config *config_new_default(void);
 
-/* Reads @path and its drop-ins. A missing file is an error only if @required. (transfer full) */
+/* Reads @path and its drop-ins. A missing file is an error only if @required. Errors: those of
+ * json_file_load(), or CONFIG_ERROR. (transfer full) */
 struct config *config_load(const char *path, gboolean required, GError **error);
 
 void config_free(struct config *config);

@@ -65,6 +65,7 @@ struct ticker {
     uint64_t next_ns;
     uint64_t next_part;
 
+    uint64_t ready_ns; /* since when a tick of the backlog could go, pacing apart */
     uint64_t last_injection_ns;
     uint64_t frozen_ns;
     uint64_t feedback_timeout_ns; /* 0: wait for an acknowledgement for ever */
@@ -115,9 +116,8 @@ enum ticker_action ticker_next(const struct ticker *t, uint64_t now, uint64_t *r
 /* A tick was raised at @now, after TICKER_INJECT. */
 void ticker_injected(struct ticker *t, uint64_t now);
 
-/* When the tick that TICKER_INJECT asks for should have been raised: at its own due time, or,
- * where pacing held it back, when the pace allowed it. Never after @now; what it was in fact late
- * by, is what the one who drives the ticker is late by. @since: when it last could act. */
+/* From when on TICKER_INJECT could have been answered: the tick's own due time or, where pacing or
+ * a tick in flight held it back, the end of that. The rest is the lateness of whoever drives. */
 uint64_t ticker_injection_time(const struct ticker *t);
 
 /* Suspended, and on again: what lies between is not late (but see catch_up_suspends). */

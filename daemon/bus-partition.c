@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One partition's object on the bus: see bus-partition.h. */
+#include "daemon/bus-partition.h"
+
+#include "common/hvtimer-dbus.h"
+#include "common/status.h"
+#include "daemon/bus-policy.h"
+#include "daemon/injectors/model.h"
+
+/*
+ * The generated skeleton, but for one thing: it can't refuse a value that is written to a property.
+ * Without a set_property function GIO hands org.freedesktop.DBus.Properties.Set to method_call
+ * instead, where it can be answered later, and with an error.
+ */
+#define BUS_TYPE_PARTITION (bus_partition_get_type())
+G_DECLARE_FINAL_TYPE(BusPartition, bus_partition, BUS, PARTITION, HvtDbusPartitionSkeleton)
+
+struct _BusPartition {
+    HvtDbusPartitionSkeleton parent;
+    struct guest *guest; /* NULL: it has ended */
+    struct vmm_source *vmm_source;
+};
+
+G_DEFINE_TYPE(BusPartition, bus_partition, HVT_DBUS_TYPE_PARTITION_SKELETON)
+
+void bus_complete(const GError *error, gpointer user_data)
+{
+    GDBusMethodInvocation *invocation = user_data;
+
+    if (error != NULL) {
+        g_dbus_method_invocation_return_gerror(invocation, error);
+    } else {
+        g_dbus_method_invocation_return_value(invocation, NULL);
+    }
+}
+
+static uint32_t property_code(const char *name)
+{
+    return g_str_equal(name, "EmulatedTimerPeriod") ? HvPartitionPropertyEmulatedTimerPeriod
+                                                    : HvPartitionPropertyEmulatedTimerControl;
+}
+
+/* GIO has checked that the property exists, is writable, and that the value is of its type. */
+static void set_property_called(BusPartition *self, GVariant *parameters,
+                                GDBusMethodInvocation *invocation)
+{
+    g_autoptr(GVariant) value = NULL;
+    const char *name;
+
+    g_variant_get(parameters, "(&s&sv)", NULL, &name, &value);
+    guest_set_property(self->guest, property_code(name), g_variant_get_uint64(value), bus_complete,
+                       invocation);
+}
+
+static const GDBusInterfaceVTable *parent_vtable(void)
+{
+    return G_DBUS_INTERFACE_SKELETON_CLASS(bus_partition_parent_class)->get_vtable(NULL);
+}
+
+static void method_call(GDBusConnection *connection, const char *sender, const char *path,
+                        const char *interface, const char *method, GVariant *parameters,
+                        GDBusMethodInvocation *invocation, gpointer user_data)
+{
+    BusPartition *self = BUS_PARTITION(user_data);
+
+    if (self->guest == NULL) {
+        g_dbus_method_invocation_return_error_literal(
+            invocation, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID, "the partition has ended");
+    } else if (g_str_equal(interface, "org.freedesktop.DBus.Properties")) {
+        set_property_called(self, parameters, invocation);
+    } else {
+        parent_vtable()->method_call(connection, sender, path, interface, method, parameters,
+                                     invocation, user_data);
+    }
+}
+
+static GDBusInterfaceVTable *get_vtable(G_GNUC_UNUSED GDBusInterfaceSkeleton *skeleton)
+{
+    static GDBusInterfaceVTable vtable;
+
+    vtable = *parent_vtable();
+    vtable.method_call = method_call;
+    vtable.set_property = NULL;
+    return &vtable;
+}
+
+static void bus_partition_class_init(BusPartitionClass *class)
+{
+    G_DBUS_INTERFACE_SKELETON_CLASS(class)->get_vtable = get_vtable;
+}
+
+static void bus_partition_init(BusPartition *self)
+{
+    (void)self;
+}
+
+/* ---- methods ---- */
+
+static gboolean on_enable(BusPartition *self, GDBusMethodInvocation *invocation, guint64 numerator,
+                          guint64 denominator, guint64 control, const char *injector)
+{
+    struct period period;
+
+    if (!period_make(numerator, denominator, &period)) {
+        g_dbus_method_invocation_return_error(
+            invocation, HV_STATUS_ERROR, HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
+            "%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " ns is no period", numerator, denominator);
+        return TRUE;
+    }
+    guest_enable(self->guest, period, control, injector, bus_complete, invocation);
+    return TRUE;
+}
+
+static gboolean on_set_policy(BusPartition *self, GDBusMethodInvocation *invocation,
+                              GVariant *changes)
+{
+    struct ticker_policy policy = *guest_policy(self->guest);
+    g_autoptr(GError) error = NULL;
+
+    if (bus_policy_apply(changes, &policy, &error)) {
+        guest_set_policy(self->guest, &policy, &error);
+    }
+    bus_complete(error, invocation);
+    return TRUE;
+}
+
+static gboolean on_reset_backlog(BusPartition *self, GDBusMethodInvocation *invocation)
+{
+    guest_reset_backlog(self->guest);
+    bus_complete(NULL, invocation);
+    return TRUE;
+}
+
+static gboolean on_get_statistics(BusPartition *self, GDBusMethodInvocation *invocation)
+{
+    struct engine_reading r;
+
+    guest_read(self->guest, &r);
+    const struct {
+        const char *key;
+        uint64_t value;
+    } rows[] = {
+        {"due", r.ticks.due},
+        {"injected", r.ticks.injected},
+        {"acknowledged", r.ticks.acknowledged},
+        {"in_flight", r.ticks.in_flight},
+        {"backlog", r.ticks.backlog},
+        {"skipped", r.ticks.skipped},
+        {"lateness_p50_ns", r.lateness.p50_ns},
+        {"lateness_p99_ns", r.lateness.p99_ns},
+        {"lateness_max_ns", r.lateness.max_ns},
+    };
+    GVariantBuilder builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a{st}"));
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_variant_builder_add(&builder, "{st}", rows[i].key, rows[i].value);
+    }
+    g_dbus_method_invocation_return_value(invocation, g_variant_new("(a{st})", &builder));
+    return TRUE;
+}
+
+/* Is the caller the VMM that handed this partition over? If not, it is told so. */
+static gboolean check_owner(BusPartition *self, GDBusMethodInvocation *invocation)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (vmm_source_find(self->vmm_source, guest_identity(self->guest)->id,
+                        g_dbus_method_invocation_get_sender(invocation), &error) == NULL) {
+        g_dbus_method_invocation_return_gerror(invocation, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean on_set_running(BusPartition *self, GDBusMethodInvocation *invocation,
+                               gboolean running)
+{
+    if (check_owner(self, invocation)) {
+        guest_set_running(self->guest, running);
+        bus_complete(NULL, invocation);
+    }
+    return TRUE;
+}
+
+static gboolean on_guest_reset(BusPartition *self, GDBusMethodInvocation *invocation)
+{
+    if (check_owner(self, invocation)) {
+        guest_reset(self->guest, bus_complete, invocation);
+    }
+    return TRUE;
+}
+
+static gboolean on_hold(HvtDbusModel *model, GDBusMethodInvocation *invocation,
+                        guint64 microseconds, BusPartition *self)
+{
+    if (self->guest != NULL) {
+        injector_model_hold(guest_injector(self->guest), microseconds);
+    }
+    hvt_dbus_model_complete_hold(model, invocation);
+    return TRUE;
+}
+
+static gboolean on_count_taken(HvtDbusModel *model, GDBusMethodInvocation *invocation,
+                               BusPartition *self)
+{
+    uint64_t taken = self->guest != NULL ? injector_model_taken(guest_injector(self->guest)) : 0;
+
+    hvt_dbus_model_complete_count_taken(model, invocation, taken);
+    return TRUE;
+}
+
+/* ---- the object ---- */
+
+char *bus_partition_path(uint64_t id)
+{
+    return g_strdup_printf("/org/hvtimer1/partition/%" G_GUINT64_FORMAT, id);
+}
+
+static BusPartition *partition_of(GDBusObjectSkeleton *object)
+{
+    g_autoptr(GDBusInterface) interface =
+        g_dbus_object_get_interface(G_DBUS_OBJECT(object), "org.hvtimer1.Partition");
+
+    return BUS_PARTITION(interface); /* the object keeps it */
+}
+
+static void set_identity(BusPartition *self)
+{
+    const struct guest_identity *identity = guest_identity(self->guest);
+    const struct injector_ops *ops = guest_injector(self->guest)->ops;
+
+    g_object_set(self, "id", identity->id, "name", identity->name, "uuid", identity->uuid, "pid",
+                 identity->pid, "source", identity->source, "injector", ops->name, "base-timer",
+                 ops->base_timer, NULL);
+}
+
+static void connect_methods(BusPartition *self)
+{
+    g_signal_connect(self, "handle-enable", G_CALLBACK(on_enable), NULL);
+    g_signal_connect(self, "handle-set-policy", G_CALLBACK(on_set_policy), NULL);
+    g_signal_connect(self, "handle-reset-backlog", G_CALLBACK(on_reset_backlog), NULL);
+    g_signal_connect(self, "handle-get-statistics", G_CALLBACK(on_get_statistics), NULL);
+    g_signal_connect(self, "handle-set-running", G_CALLBACK(on_set_running), NULL);
+    g_signal_connect(self, "handle-guest-reset", G_CALLBACK(on_guest_reset), NULL);
+}
+
+static void add_model(GDBusObjectSkeleton *object, BusPartition *self)
+{
+    g_autoptr(HvtDbusModel) model = hvt_dbus_model_skeleton_new();
+
+    g_signal_connect_object(model, "handle-hold", G_CALLBACK(on_hold), self, 0);
+    g_signal_connect_object(model, "handle-count-taken", G_CALLBACK(on_count_taken), self, 0);
+    g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(model));
+}
+
+GDBusObjectSkeleton *bus_partition_new(struct guest *guest, struct vmm_source *vmm_source)
+{
+    g_autofree char *path = bus_partition_path(guest_identity(guest)->id);
+    GDBusObjectSkeleton *object = g_dbus_object_skeleton_new(path);
+    g_autoptr(BusPartition) self = g_object_new(BUS_TYPE_PARTITION, NULL);
+
+    self->guest = guest;
+    self->vmm_source = vmm_source;
+    set_identity(self);
+    connect_methods(self);
+    g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(self));
+    if (injector_as_model(guest_injector(guest)) != NULL) {
+        add_model(object, self);
+    }
+    bus_partition_update(object);
+    return object;
+}
+
+void bus_partition_update(GDBusObjectSkeleton *object)
+{
+    BusPartition *self = partition_of(object);
+    const struct partition *partition = guest_partition(self->guest);
+
+    g_object_set(self, "state", guest_is_running(self->guest) ? "running" : "paused", "accounting",
+                 guest_is_closed_loop(self->guest) ? "closed-loop" : "open-loop",
+                 "emulated-timer-period", period_to_units(partition->period),
+                 "emulated-timer-control", partition->control, "period-ns",
+                 period_ns(partition->period), "policy",
+                 bus_policy_to_variant(guest_policy(self->guest)), NULL);
+}
+
+void bus_partition_end(GDBusObjectSkeleton *object)
+{
+    partition_of(object)->guest = NULL;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The parts of hvtimerd, put together and taken apart: see daemon.h. */
+#include "daemon/daemon.h"
+
+#include "common/bus-address.h"
+#include "daemon/bus.h"
+#include "daemon/config.h"
+#include "daemon/service.h"
+#include "daemon/sources/models.h"
+#include <glib-unix.h>
+#include <signal.h>
+
+#define DEFAULT_CONFIG SYSCONFDIR "/hvtimer/hvtimerd.json"
+
+struct daemon {
+    const struct options *options;
+    struct config *config;
+    struct engine *engine;
+    struct manager *manager;
+    GDBusConnection *connection;
+    struct vmm_source *vmms;
+    struct bus *bus;
+    struct model_source *models;
+    struct service *service;
+    GMainLoop *loop;
+    GError *fatal; /* why the loop ended, if not by a signal */
+    guint signals[3];
+};
+
+static struct config *load_config(const struct options *options, GError **error)
+{
+    const char *file = options->config_file != NULL ? options->config_file : DEFAULT_CONFIG;
+
+    return config_load(file, options->config_file != NULL, error);
+}
+
+gboolean daemon_check_config(const struct options *options, GError **error)
+{
+    g_autoptr(Config) config = load_config(options, error);
+
+    return config != NULL;
+}
+
+/* ---- signals ---- */
+
+static gboolean on_terminate(gpointer user_data)
+{
+    struct daemon *daemon = user_data;
+
+    g_main_loop_quit(daemon->loop);
+    return G_SOURCE_CONTINUE;
+}
+
+/* What the engine was started with can't be changed under it. */
+static gboolean needs_restart(const struct config *a, const struct config *b)
+{
+    return a->engine_priority != b->engine_priority || a->engine_cpu != b->engine_cpu ||
+           a->lock_memory != b->lock_memory || a->partitions != b->partitions;
+}
+
+static gboolean on_reload(gpointer user_data)
+{
+    struct daemon *daemon = user_data;
+    g_autoptr(GError) error = NULL;
+
+    service_reloading();
+    struct config *config = load_config(daemon->options, &error);
+    if (config == NULL) {
+        g_warning("the configuration stays as it was: %s", error->message);
+    } else {
+        if (needs_restart(daemon->config, config)) {
+            g_warning("a change of \"engine\" or limits.partitions takes a restart to take effect");
+        }
+        manager_configure(daemon->manager, config);
+        model_source_configure(daemon->models, config->models);
+        config_free(daemon->config);
+        daemon->config = config;
+        g_message("the configuration was read anew");
+    }
+    service_ready();
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- life ---- */
+
+static void on_bus_state(const GError *error, gpointer user_data)
+{
+    struct daemon *daemon = user_data;
+
+    if (error == NULL) {
+        g_message("ready");
+        service_ready();
+    } else if (daemon->fatal == NULL) {
+        daemon->fatal = g_error_copy(error);
+        g_main_loop_quit(daemon->loop);
+    }
+}
+
+static gboolean start_engine(struct daemon *daemon, GError **error)
+{
+    const struct config *config = daemon->config;
+    struct engine_config engine = {.priority = config->engine_priority,
+                                   .cpu = config->engine_cpu,
+                                   .lock_memory = config->lock_memory,
+                                   .timers = config->partitions};
+
+    daemon->engine = engine_new(&engine, error);
+    return daemon->engine != NULL;
+}
+
+static gboolean start_bus(struct daemon *daemon, GError **error)
+{
+    daemon->connection = bus_open(daemon->options->bus, error);
+    if (daemon->connection == NULL) {
+        return FALSE;
+    }
+    daemon->vmms = vmm_source_new(daemon->manager, daemon->connection);
+    daemon->bus =
+        bus_new(daemon->connection, daemon->manager, daemon->vmms, on_bus_state, daemon, error);
+    return daemon->bus != NULL;
+}
+
+struct daemon *daemon_new(const struct options *options, GError **error)
+{
+    struct daemon *daemon = g_new0(struct daemon, 1);
+
+    daemon->options = options;
+    daemon->loop = g_main_loop_new(NULL, FALSE);
+    daemon->config = load_config(options, error);
+    if (daemon->config == NULL || !start_engine(daemon, error)) {
+        daemon_free(daemon);
+        return NULL;
+    }
+    daemon->manager = manager_new(daemon->engine, daemon->config);
+    if (!start_bus(daemon, error)) {
+        daemon_free(daemon);
+        return NULL;
+    }
+    daemon->models = model_source_new(daemon->manager);
+    model_source_configure(daemon->models, daemon->config->models);
+    daemon->service = service_new(daemon->engine);
+    daemon->signals[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
+    daemon->signals[1] = g_unix_signal_add(SIGINT, on_terminate, daemon);
+    daemon->signals[2] = g_unix_signal_add(SIGHUP, on_reload, daemon);
+    return daemon;
+}
+
+gboolean daemon_run(struct daemon *daemon, GError **error)
+{
+    g_main_loop_run(daemon->loop);
+    service_stopping();
+    if (daemon->fatal != NULL) {
+        g_propagate_error(error, g_steal_pointer(&daemon->fatal));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void daemon_free(struct daemon *daemon)
+{
+    if (daemon == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(daemon->signals); i++) {
+        g_clear_handle_id(&daemon->signals[i], g_source_remove);
+    }
+    service_free(daemon->service);
+    model_source_free(daemon->models);
+    bus_free(daemon->bus);
+    vmm_source_free(daemon->vmms);
+    manager_free(daemon->manager);
+    engine_free(daemon->engine);
+    g_clear_object(&daemon->connection);
+    g_clear_pointer(&daemon->config, config_free);
+    g_main_loop_unref(daemon->loop);
+    g_clear_error(&daemon->fatal);
+    g_free(daemon);
+}

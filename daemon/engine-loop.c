@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine's real-time thread: it sleeps until the earliest deadline, a command or an
+ * acknowledgement that a tick waits for, and serves what is due. Plain C: from its first round to
+ * its last it allocates nothing, takes no lock and logs nothing.
+ */
+#include "daemon/engine-private.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+/* Deadlines served before commands and acknowledgements get their turn, so that an overload of
+ * ticks can't shut them out. */
+#define ROUND 4096
+
+/* ---- deadlines: a binary heap, the earliest on top ---- */
+
+static void heap_place(struct engine *e, struct engine_timer *t, unsigned i)
+{
+    e->heap[i] = t;
+    t->heap_index = i;
+}
+
+static void heap_up(struct engine *e, struct engine_timer *t)
+{
+    unsigned i = t->heap_index;
+
+    while (i > 0 && e->heap[(i - 1) / 2]->now.deadline > t->now.deadline) {
+        heap_place(e, e->heap[(i - 1) / 2], i);
+        i = (i - 1) / 2;
+    }
+    heap_place(e, t, i);
+}
+
+static void heap_down(struct engine *e, struct engine_timer *t)
+{
+    unsigned i = t->heap_index;
+
+    for (;;) {
+        unsigned child = 2 * i + 1;
+        if (child >= e->heap_size) {
+            break;
+        }
+        if (child + 1 < e->heap_size &&
+            e->heap[child + 1]->now.deadline < e->heap[child]->now.deadline) {
+            child++;
+        }
+        if (e->heap[child]->now.deadline >= t->now.deadline) {
+            break;
+        }
+        heap_place(e, e->heap[child], i);
+        i = child;
+    }
+    heap_place(e, t, i);
+}
+
+static void heap_set_deadline(struct engine *e, struct engine_timer *t, uint64_t deadline)
+{
+    bool later = deadline > t->now.deadline;
+
+    t->now.deadline = deadline;
+    if (later) {
+        heap_down(e, t);
+    } else {
+        heap_up(e, t);
+    }
+}
+
+static void heap_remove(struct engine *e, struct engine_timer *t)
+{
+    struct engine_timer *last = e->heap[--e->heap_size];
+
+    if (last != t) {
+        heap_place(e, last, t->heap_index);
+        heap_up(e, last);
+        heap_down(e, last);
+    }
+}
+
+/* ---- what others see ---- */
+
+/* Every store is a release, so that a reader that sees a new word sees the odd sequence too. */
+void engine_publish(struct engine_timer *t)
+{
+    uint64_t words[PUBLISHED_WORDS];
+    uint32_t sequence = atomic_load_explicit(&t->sequence, memory_order_relaxed);
+
+    memcpy(words, &t->now, sizeof words);
+    atomic_store_explicit(&t->sequence, sequence + 1, memory_order_relaxed);
+    for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
+        atomic_store_explicit(&t->words[i], words[i], memory_order_release);
+    }
+    atomic_store_explicit(&t->sequence, sequence + 2, memory_order_release);
+}
+
+/* The ring has room for the two events of every timer that must arrive; of the others, which
+ * only inform, one that finds it half full is left out. */
+static void tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
+{
+    bool must = kind == ENGINE_HELD || kind == ENGINE_REMOVED;
+
+    if (!must && ring_room(&e->event_ring) < e->event_ring.size / 2) {
+        return;
+    }
+    e->events[ring_write_index(&e->event_ring)] = (struct event){kind, t};
+    ring_publish(&e->event_ring);
+    eventfd_write(e->event_fd, 1);
+}
+
+/* ---- one timer ---- */
+
+static void take_acknowledgements(struct engine_timer *t, uint64_t now)
+{
+    struct injector *injector = t->injector;
+
+    if (injector->ops->acknowledged != NULL &&
+        (t->now.ticker.counts.in_flight > 0 || t->now.ticker.feedback_lost)) {
+        ticker_acknowledge(&t->now.ticker, injector->ops->acknowledged(injector, now), now);
+    }
+}
+
+/* Only a tick that waits for an EOI is worth a wake-up; others are read when the next is due. */
+static void await_acknowledgement(struct engine *e, struct engine_timer *t)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = t};
+
+    if (t->in_epoll && !t->ack_awaited) {
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_MOD, t->injector->ack_fd, &event);
+        t->ack_awaited = true;
+    }
+}
+
+static void inject(struct engine_timer *t, uint64_t now)
+{
+    uint64_t ready = ticker_injection_time(&t->now.ticker);
+
+    ticker_injected(&t->now.ticker, now);
+    lateness_count(&t->lateness, now > ready ? now - ready : 0);
+}
+
+/* Does what can be done now; returns when to look again. */
+static uint64_t act(struct engine *e, struct engine_timer *t, uint64_t now)
+{
+    struct ticker *ticker = &t->now.ticker;
+    uint64_t when = TICKER_NEVER;
+    enum ticker_action action = TICKER_WAIT_ACK;
+
+    if (t->held) {
+        if (ticker->counts.in_flight == 0) {
+            if (!t->held_told) {
+                tell(e, t, ENGINE_HELD);
+                t->held_told = true;
+            }
+            return TICKER_NEVER;
+        }
+    } else {
+        action = ticker_next(ticker, now, &when);
+        if (action == TICKER_INJECT && !t->injector->ops->inject(t->injector, now)) {
+            return now + ticker->min_interval_ns;
+        }
+        if (action == TICKER_INJECT) {
+            inject(t, now);
+            action = ticker_next(ticker, now, &when);
+        }
+    }
+    if (action == TICKER_WAIT_ACK) {
+        await_acknowledgement(e, t);
+        if (!t->in_epoll && ticker->min_interval_ns != 0) {
+            when = now + ticker->min_interval_ns;
+        }
+    }
+    return when;
+}
+
+static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint64_t skipped,
+                                  bool feedback_lost)
+{
+    const struct ticker *ticker = &t->now.ticker;
+
+    if (ticker->counts.backlog == 0) {
+        t->skipping_told = false;
+    }
+    if (ticker->counts.skipped > skipped && ticker->policy.mode == TICKER_CATCHUP &&
+        !t->skipping_told) {
+        t->skipping_told = true;
+        tell(e, t, ENGINE_SKIPPED);
+    }
+    if (ticker->feedback_lost && !feedback_lost) {
+        tell(e, t, ENGINE_FEEDBACK_LOST);
+    }
+}
+
+static void serve(struct engine *e, struct engine_timer *t)
+{
+    uint64_t now = engine_clock();
+    uint64_t skipped = t->now.ticker.counts.skipped;
+    bool feedback_lost = t->now.ticker.feedback_lost;
+
+    take_acknowledgements(t, now);
+    ticker_advance(&t->now.ticker, now);
+    tell_what_was_noticed(e, t, skipped, feedback_lost);
+    heap_set_deadline(e, t, act(e, t, now));
+    engine_publish(t);
+}
+
+/* ---- commands ---- */
+
+static void add(struct engine *e, struct engine_timer *t)
+{
+    struct epoll_event event = {.events = 0, .data.ptr = t};
+
+    t->in_epoll = t->injector->ack_fd >= 0 &&
+                  epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, t->injector->ack_fd, &event) == 0;
+    t->heap_index = e->heap_size++;
+    heap_up(e, t);
+}
+
+static void remove_timer(struct engine *e, struct engine_timer *t)
+{
+    if (t->in_epoll) {
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, t->injector->ack_fd, NULL);
+    }
+    heap_remove(e, t);
+    tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
+}
+
+static void release(struct engine_timer *t, bool rerouted)
+{
+    t->held = t->held_told = false;
+    if (rerouted) {
+        /* An EOI by the old route may have come just before it was changed. */
+        take_acknowledgements(t, engine_clock());
+        ticker_assume_taken(&t->now.ticker);
+    }
+}
+
+static void obey(struct engine *e, const struct command *c)
+{
+    struct engine_timer *t = c->timer;
+    uint64_t now = engine_clock();
+
+    switch (c->kind) {
+    case COMMAND_ADD:
+        add(e, t);
+        break;
+    case COMMAND_REMOVE:
+        remove_timer(e, t);
+        return;
+    case COMMAND_START:
+        ticker_start(&t->now.ticker, c->now, c->period);
+        break;
+    case COMMAND_STOP:
+        ticker_stop(&t->now.ticker, now);
+        break;
+    case COMMAND_FREEZE:
+        ticker_freeze(&t->now.ticker, now);
+        break;
+    case COMMAND_THAW:
+        ticker_thaw(&t->now.ticker, now);
+        break;
+    case COMMAND_GUEST_RESET:
+        ticker_guest_reset(&t->now.ticker, now);
+        break;
+    case COMMAND_RESET_BACKLOG:
+        ticker_reset_backlog(&t->now.ticker, now);
+        break;
+    case COMMAND_SET_POLICY:
+        ticker_set_policy(&t->now.ticker, &c->policy, now);
+        break;
+    case COMMAND_HOLD:
+        t->held = true;
+        break;
+    case COMMAND_RELEASE:
+        release(t, c->rerouted);
+        break;
+    }
+    serve(e, t);
+}
+
+static void obey_commands(struct engine *e)
+{
+    uint32_t index;
+
+    while (ring_read_index(&e->command_ring, &index)) {
+        obey(e, &e->commands[index]);
+        ring_consume(&e->command_ring);
+    }
+}
+
+/* ---- the loop ---- */
+
+static void serve_what_is_due(struct engine *e)
+{
+    for (unsigned n = 0; n < ROUND && e->heap_size > 0; n++) {
+        if (e->heap[0]->now.deadline > engine_clock()) {
+            break;
+        }
+        serve(e, e->heap[0]);
+    }
+}
+
+static void arm(struct engine *e)
+{
+    uint64_t deadline = e->heap_size > 0 ? e->heap[0]->now.deadline : TICKER_NEVER;
+
+    if (deadline == e->armed) {
+        return;
+    }
+    e->armed = deadline;
+    struct itimerspec when = {{0, 0}, {0, 0}}; /* all zeros disarm it */
+    if (deadline != TICKER_NEVER) {
+        when.it_value.tv_sec = (time_t)(deadline / 1000000000);
+        when.it_value.tv_nsec = (long)(deadline % 1000000000);
+    }
+    timerfd_settime(e->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* Commands come last: one of them may remove a timer that an event in @events points to. */
+static void wake_up(struct engine *e, const struct epoll_event *events, int n)
+{
+    bool commands = false;
+
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.ptr == &e->timer_fd) {
+            e->armed = TICKER_NEVER; /* it has fired: as good as disarmed */
+        } else if (events[i].data.ptr == &e->command_fd) {
+            eventfd_t ignored;
+            commands = eventfd_read(e->command_fd, &ignored) == 0;
+        } else {
+            struct engine_timer *t = events[i].data.ptr;
+            t->ack_awaited = false;
+            serve(e, t);
+        }
+    }
+    if (commands) {
+        obey_commands(e);
+    }
+}
+
+void *engine_loop(void *data)
+{
+    struct engine *e = data;
+    struct epoll_event events[64];
+
+    while (!atomic_load_explicit(&e->quit, memory_order_acquire)) {
+        int n = epoll_wait(e->epoll_fd, events, 64, -1);
+        wake_up(e, events, n);
+        serve_what_is_due(e);
+        arm(e);
+        atomic_store_explicit(&e->heartbeat,
+                              atomic_load_explicit(&e->heartbeat, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+    }
+    obey_commands(e);
+    return NULL;
+}

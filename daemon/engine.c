@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine as the main loop sees it: its life, commands to it, events from it, its figures. */
+#include "daemon/engine-private.h"
+
+#include <errno.h>
+#include <gio/gio.h>
+#include <glib-unix.h>
+#include <limits.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The loop needs a few KiB; the default of 8 MiB would all be locked. */
+#define STACK_SIZE (256 * 1024)
+/* How long the engine may leave a full queue of commands unread before it counts as dead. */
+#define DEAD_AFTER_US (2 * G_USEC_PER_SEC)
+
+uint64_t engine_clock(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- commands ---- */
+
+static void post(struct engine *e, const struct command *command)
+{
+    gint64 deadline = g_get_monotonic_time() + DEAD_AFTER_US;
+
+    while (ring_room(&e->command_ring) == 0) {
+        if (g_get_monotonic_time() > deadline) {
+            g_error("the engine does not answer"); /* aborts; the service manager restarts us */
+        }
+        sched_yield();
+    }
+    e->commands[ring_write_index(&e->command_ring)] = *command;
+    ring_publish(&e->command_ring);
+    eventfd_write(e->command_fd, 1);
+}
+
+static void post_simple(struct engine_timer *timer, enum command_kind kind)
+{
+    post(timer->engine, &(struct command){.kind = kind, .timer = timer});
+}
+
+struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
+                                const struct ticker_policy *policy, engine_event_func event,
+                                gpointer user_data)
+{
+    if (engine->timers == engine->capacity) {
+        return NULL;
+    }
+    struct engine_timer *timer = g_new0(struct engine_timer, 1);
+    timer->injector = injector;
+    timer->engine = engine;
+    timer->event = event;
+    timer->user_data = user_data;
+    timer->now.deadline = TICKER_NEVER;
+    ticker_init(&timer->now.ticker, policy, injector->ops->acknowledged != NULL,
+                injector->feedback_timeout_ns);
+    engine_publish(timer);
+    engine->timers++;
+    post_simple(timer, COMMAND_ADD);
+    return timer;
+}
+
+void engine_remove(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_REMOVE);
+}
+
+void engine_start(struct engine_timer *timer, uint64_t now, struct period period)
+{
+    post(timer->engine,
+         &(struct command){.kind = COMMAND_START, .timer = timer, .now = now, .period = period});
+}
+
+void engine_stop(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_STOP);
+}
+
+void engine_freeze(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_FREEZE);
+}
+
+void engine_thaw(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_THAW);
+}
+
+void engine_guest_reset(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_GUEST_RESET);
+}
+
+void engine_reset_backlog(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_RESET_BACKLOG);
+}
+
+void engine_set_policy(struct engine_timer *timer, const struct ticker_policy *policy)
+{
+    post(timer->engine,
+         &(struct command){.kind = COMMAND_SET_POLICY, .timer = timer, .policy = *policy});
+}
+
+void engine_hold(struct engine_timer *timer)
+{
+    post_simple(timer, COMMAND_HOLD);
+}
+
+void engine_release(struct engine_timer *timer, gboolean rerouted)
+{
+    post(timer->engine,
+         &(struct command){.kind = COMMAND_RELEASE, .timer = timer, .rerouted = rerouted != 0});
+}
+
+void engine_ping(struct engine *engine)
+{
+    eventfd_write(engine->command_fd, 1);
+}
+
+uint64_t engine_heartbeat(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->heartbeat, memory_order_relaxed);
+}
+
+/* ---- figures ---- */
+
+/* Reads until no writing came between. A writer is done within a fraction of a microsecond. */
+static void read_published(struct engine_timer *timer, struct published *ret)
+{
+    uint64_t words[PUBLISHED_WORDS];
+    uint32_t before, after;
+
+    do {
+        before = atomic_load_explicit(&timer->sequence, memory_order_acquire);
+        for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
+            words[i] = atomic_load_explicit(&timer->words[i], memory_order_acquire);
+        }
+        after = atomic_load_explicit(&timer->sequence, memory_order_relaxed);
+    } while (before != after || (before & 1) != 0);
+    memcpy(ret, words, sizeof *ret);
+}
+
+void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
+{
+    struct published published;
+
+    read_published(timer, &published);
+    /* A timer that waits for the guest is not looked at as its ticks fall due: do it here, on the
+     * copy. Where a deadline is set the engine will, and must not be anticipated. */
+    if (published.deadline == TICKER_NEVER) {
+        ticker_advance(&published.ticker, engine_clock());
+    }
+    ret_reading->ticks = published.ticker.counts;
+    ret_reading->closed_loop = published.ticker.closed_loop;
+    lateness_read(&timer->lateness, &ret_reading->lateness);
+}
+
+/* ---- events ---- */
+
+static void dispatch(struct engine *e, const struct event *event)
+{
+    struct engine_timer *timer = event->timer;
+
+    timer->event(event->kind, timer->user_data);
+    if (event->kind == ENGINE_REMOVED) {
+        e->timers--;
+        g_free(timer);
+    }
+}
+
+static void drain_events(struct engine *e)
+{
+    uint32_t index;
+
+    while (ring_read_index(&e->event_ring, &index)) {
+        struct event event = e->events[index];
+        ring_consume(&e->event_ring);
+        dispatch(e, &event);
+    }
+}
+
+static gboolean on_events(gint fd, G_GNUC_UNUSED GIOCondition condition, gpointer user_data)
+{
+    eventfd_t ignored;
+
+    eventfd_read(fd, &ignored);
+    drain_events(user_data);
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- life ---- */
+
+/* Only what is touched is locked (MCL_ONFAULT): the stacks of GLib's threads are large. */
+static void lock_memory(void)
+{
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
+        g_warning("memory can't be locked (%s), so ticks may be late when the host swaps: "
+                  "grant CAP_IPC_LOCK or raise LimitMEMLOCK",
+                  g_strerror(errno));
+    }
+}
+
+static int create_thread(struct engine *e, int priority, int cpu)
+{
+    pthread_attr_t attr;
+    struct sched_param param = {.sched_priority = priority};
+    cpu_set_t cpus;
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_SIZE);
+    if (priority > 0) {
+        pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+        pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+        pthread_attr_setschedparam(&attr, &param);
+    }
+    if (cpu >= 0) {
+        CPU_ZERO(&cpus);
+        CPU_SET((size_t)cpu, &cpus);
+        pthread_attr_setaffinity_np(&attr, sizeof cpus, &cpus);
+    }
+    int result = pthread_create(&e->thread, &attr, engine_loop, e);
+    pthread_attr_destroy(&attr);
+    return result;
+}
+
+/* Tries what was asked for, then without the CPU, then without real-time priority. */
+static int start_thread(struct engine *e, int priority, int cpu)
+{
+    int result = create_thread(e, priority, cpu);
+
+    if (result == EINVAL && cpu >= 0) {
+        g_warning("the engine can't run on CPU %d (not there, or not allowed): it runs on any; "
+                  "set engine.cpu to a CPU of this host",
+                  cpu);
+        cpu = -1;
+        result = create_thread(e, priority, cpu);
+    }
+    if (result == EPERM && priority > 0) {
+        g_warning("SCHED_FIFO priority %d is not allowed, so ticks will be late when the host is "
+                  "busy: grant CAP_SYS_NICE or raise LimitRTPRIO",
+                  priority);
+        result = create_thread(e, 0, cpu);
+    }
+    return result;
+}
+
+static gboolean watch(struct engine *e, int *fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = fd};
+
+    return *fd >= 0 && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0;
+}
+
+static gboolean open_descriptors(struct engine *e)
+{
+    e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    e->command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return e->epoll_fd >= 0 && e->event_fd >= 0 &&
+           watch(e, &e->timer_fd, EPOLLIN | EPOLLET) && /* never read: each expiry is an edge */
+           watch(e, &e->command_fd, EPOLLIN);
+}
+
+static void free_engine(struct engine *e)
+{
+    int fds[] = {e->epoll_fd, e->timer_fd, e->command_fd, e->event_fd};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    g_free(e->events);
+    g_free(e->heap);
+    g_free(e);
+}
+
+static uint32_t power_of_two_from(uint32_t n)
+{
+    return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
+}
+
+struct engine *engine_new(const struct engine_config *config, GError **error)
+{
+    struct engine *e = g_new0(struct engine, 1);
+    sigset_t all, before;
+
+    e->capacity = config->timers;
+    e->heap = g_new0(struct engine_timer *, config->timers);
+    e->command_ring.size = COMMANDS;
+    e->event_ring.size = power_of_two_from(4 * config->timers);
+    e->events = g_new0(struct event, e->event_ring.size);
+    e->armed = TICKER_NEVER;
+    if (!open_descriptors(e)) {
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
+                    "the engine's descriptors can't be opened: %s", g_strerror(errno));
+        free_engine(e);
+        return NULL;
+    }
+    if (config->lock_memory) {
+        lock_memory();
+    }
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main loop's */
+    int result = start_thread(e, config->priority, config->cpu);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0) {
+        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(result),
+                    "the engine's thread can't be started: %s", g_strerror(result));
+        free_engine(e);
+        return NULL;
+    }
+    pthread_setname_np(e->thread, "hvt-engine");
+    e->event_source = g_unix_fd_add(e->event_fd, G_IO_IN, on_events, e);
+    return e;
+}
+
+void engine_free(struct engine *engine)
+{
+    if (engine == NULL) {
+        return;
+    }
+    atomic_store_explicit(&engine->quit, true, memory_order_release);
+    engine_ping(engine);
+    pthread_join(engine->thread, NULL);
+    g_source_remove(engine->event_source);
+    drain_events(engine);
+    for (unsigned i = 0; i < engine->heap_size; i++) {
+        dispatch(engine, &(struct event){ENGINE_REMOVED, engine->heap[i]});
+    }
+    free_engine(engine);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The real-time thread that raises ticks, and what the main loop asks of it.
+ *
+ * All calls are the main loop's, but for engine_read(), which any thread may make. None waits
+ * for the engine: commands go through a bounded queue and take effect within microseconds, in
+ * their order; events come back through the GLib main context that was the default one at
+ * engine_new().
+ */
+#pragma once
+
+#include "daemon/injector.h"
+#include "daemon/lateness.h"
+#include "daemon/ticker.h"
+#include <glib.h>
+
+struct engine;
+struct engine_timer;
+
+struct engine_config {
+    int priority;         /* SCHED_FIFO, 1 to 99; 0: ordinary scheduling */
+    int cpu;              /* -1: any */
+    gboolean lock_memory; /* mlockall() for the whole process */
+    unsigned timers;      /* most at a time */
+};
+
+enum engine_event {
+    ENGINE_HELD,          /* as engine_hold() asked: no tick is in flight */
+    ENGINE_SKIPPED,       /* ticks were given up: the limit was reached (once an outage) */
+    ENGINE_FEEDBACK_LOST, /* no acknowledgement came: open loop from here on */
+    ENGINE_REMOVED,       /* as engine_remove() asked: the timer is no more */
+};
+
+typedef void (*engine_event_func)(enum engine_event event, gpointer user_data);
+
+struct engine_reading {
+    struct ticker_counts ticks; /* one consistent snapshot, as of now */
+    struct lateness_reading lateness;
+    bool closed_loop;
+};
+
+/* Starts the thread. What is not allowed (real-time priority, a CPU, locked memory) is warned
+ * about, with the remedy, and done without. Errors: G_IO_ERROR. (transfer full) */
+struct engine *engine_new(const struct engine_config *config, GError **error);
+
+/* Ends the thread, and with it every timer: each gets its ENGINE_REMOVED from here. */
+void engine_free(struct engine *engine);
+
+/* Counts the rounds of its loop: if it stands still after engine_ping(), the engine hangs. */
+uint64_t engine_heartbeat(struct engine *engine);
+void engine_ping(struct engine *engine);
+
+/* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */
+uint64_t engine_clock(void);
+
+/* A timer, stopped. NULL if there are as many as there may be. The injector belongs to the engine
+ * until ENGINE_REMOVED. */
+struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
+                                const struct ticker_policy *policy, engine_event_func event,
+                                gpointer user_data);
+
+/* Ends the timer; nothing else may be asked of it. ENGINE_REMOVED is its last event. */
+void engine_remove(struct engine_timer *timer);
+
+/* The first tick is due one period after @now (engine_clock()). See ticker_start(). */
+void engine_start(struct engine_timer *timer, uint64_t now, struct period period);
+void engine_stop(struct engine_timer *timer);
+void engine_freeze(struct engine_timer *timer);
+void engine_thaw(struct engine_timer *timer);
+void engine_guest_reset(struct engine_timer *timer);
+void engine_reset_backlog(struct engine_timer *timer);
+void engine_set_policy(struct engine_timer *timer, const struct ticker_policy *policy);
+
+/* No tick is raised from here on, and none is lost: what becomes due waits. ENGINE_HELD tells when
+ * none is in flight any more, which may take for ever. */
+void engine_hold(struct engine_timer *timer);
+/* Ticks go on. @rerouted: the EOI of a tick that is still in flight won't be seen. */
+void engine_release(struct engine_timer *timer, gboolean rerouted);
+
+void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading);

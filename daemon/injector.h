@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The seam between the engine and a way to deliver ticks. An implementation embeds struct
+ * injector as its first member and has one constructor, in injectors/NAME.[ch].
+ */
+#pragma once
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct injector;
+
+/* @error: NULL on success; owned by the caller. Main loop. */
+typedef void (*injector_routed_func)(const GError *error, gpointer user_data);
+
+struct injector_ops {
+    /* What `status` calls it, and the source of its base ticks. */
+    const char *name;
+    const char *base_timer;
+
+    /* Engine thread: real time, so no allocation, no lock, no call that may wait. */
+
+    /* Raises one tick. False if it could not be raised now; the engine tries again. */
+    bool (*inject)(struct injector *injector, uint64_t now_ns);
+    /* Acknowledgements since the last call. NULL: open loop. */
+    uint64_t (*acknowledged)(struct injector *injector, uint64_t now_ns);
+
+    /* Main loop. */
+
+    /* Brings a destination (HV_EMULATED_TIMER_CONTROL, Enabled of no interest) into force, and
+     * calls @done once, now or later. On an error the route is as it was. No tick is raised
+     * between the call and @done, and the injector is not freed. */
+    void (*set_route)(struct injector *injector, uint64_t control, injector_routed_func done,
+                      gpointer user_data);
+    /* The engine has let go of it. */
+    void (*free)(struct injector *injector);
+};
+
+struct injector {
+    const struct injector_ops *ops;
+    /* Becomes readable when there are acknowledgements; -1: the engine has to poll. The
+     * injector's own. */
+    int ack_fd;
+    /* How long the first acknowledgement may take, 0: for ever. See ticker.h. */
+    uint64_t feedback_timeout_ns;
+    /* Routes by MSI, so that a 32-bit destination can be reached. */
+    bool wide_mda;
+};

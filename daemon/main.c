@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * hvtimerd's life cycle: options -> configuration -> engine -> bus -> sources -> loop, and the
+ * reverse. The parts are put together in daemon.c.
+ */
+#include "daemon/daemon.h"
+
+#include <stdlib.h>
+
+static int run(const struct options *options, GError **error)
+{
+    if (options->version) {
+        g_print("hvtimerd %s\n", PACKAGE_VERSION);
+        return EXIT_SUCCESS;
+    }
+    if (options->check_config) {
+        return daemon_check_config(options, error) ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    struct daemon *daemon = daemon_new(options, error);
+    gboolean ok = daemon != NULL && daemon_run(daemon, error);
+    daemon_free(daemon);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    g_autoptr(GError) error = NULL;
+    int status = 2; /* usage */
+
+    g_set_prgname("hvtimerd");
+    if (options_parse(&options, argc, argv, &error)) {
+        status = run(&options, &error);
+    }
+    if (error != NULL) {
+        g_printerr("hvtimerd: %s\n", error->message);
+    }
+    options_clear(&options);
+    return status;
+}

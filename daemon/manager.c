@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* All partitions: see manager.h. */
+#include "daemon/manager.h"
+
+#include "common/status.h"
+
+struct manager {
+    struct engine *engine;
+    struct guest_settings settings;
+    GHashTable *guests; /* uint64_t id (the guest's own) -> struct guest */
+    uint64_t last_id;
+    struct manager_observer observer;
+};
+
+struct manager *manager_new(struct engine *engine, const struct config *config)
+{
+    struct manager *manager = g_new0(struct manager, 1);
+
+    manager->engine = engine;
+    manager->guests = g_hash_table_new(g_int64_hash, g_int64_equal);
+    manager_configure(manager, config);
+    return manager;
+}
+
+void manager_free(struct manager *manager)
+{
+    GHashTableIter iter;
+    gpointer guest;
+
+    if (manager == NULL) {
+        return;
+    }
+    g_hash_table_iter_init(&iter, manager->guests);
+    while (g_hash_table_iter_next(&iter, NULL, &guest)) {
+        g_hash_table_iter_remove(&iter);
+        guest_remove(guest);
+    }
+    g_hash_table_unref(manager->guests);
+    g_free(manager);
+}
+
+void manager_configure(struct manager *manager, const struct config *config)
+{
+    manager->settings.limits = config->period;
+    manager->settings.policy = config->policy;
+    manager->settings.keep_on_reset = config->keep_on_reset;
+}
+
+void manager_set_observer(struct manager *manager, const struct manager_observer *observer)
+{
+    manager->observer = *observer;
+}
+
+static void on_changed(struct guest *guest, gpointer user_data)
+{
+    struct manager *manager = user_data;
+
+    if (manager->observer.changed != NULL) {
+        manager->observer.changed(guest, manager->observer.user_data);
+    }
+}
+
+/* A partition by its name, or its UUID in any case of letters; "" is nobody's. */
+static struct guest *find_text(struct manager *manager, const char *text, gboolean by_uuid)
+{
+    GHashTableIter iter;
+    gpointer guest;
+
+    g_hash_table_iter_init(&iter, manager->guests);
+    while (*text != '\0' && g_hash_table_iter_next(&iter, NULL, &guest)) {
+        const struct guest_identity *identity = guest_identity(guest);
+        if (by_uuid ? g_ascii_strcasecmp(identity->uuid, text) == 0
+                    : g_str_equal(identity->name, text)) {
+            return guest;
+        }
+    }
+    return NULL;
+}
+
+static gboolean check_free(struct manager *manager, const struct guest_identity *identity,
+                           GError **error)
+{
+    const char *taken = find_text(manager, identity->name, FALSE) != NULL  ? identity->name
+                        : find_text(manager, identity->uuid, TRUE) != NULL ? identity->uuid
+                                                                           : NULL;
+
+    if (taken != NULL) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OBJECT_IN_USE,
+                    "there is a partition %s already; give this one another name or UUID", taken);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static uint64_t choose_id(struct manager *manager, uint64_t wanted)
+{
+    if (wanted == 0 || wanted > G_MAXINT64 || g_hash_table_contains(manager->guests, &wanted)) {
+        wanted = manager->last_id + 1;
+    }
+    manager->last_id = MAX(manager->last_id, wanted);
+    return wanted;
+}
+
+struct guest *manager_add(struct manager *manager, const struct guest_identity *identity,
+                          struct injector *injector, GError **error)
+{
+    struct guest_identity chosen = *identity;
+
+    if (!check_free(manager, identity, error)) {
+        injector->ops->free(injector);
+        return NULL;
+    }
+    chosen.id = choose_id(manager, identity->id);
+    struct guest *guest = guest_new(&chosen, manager->engine, injector, &manager->settings,
+                                    on_changed, manager, error);
+    if (guest == NULL) {
+        return NULL;
+    }
+    g_hash_table_insert(manager->guests, (gpointer)&guest_identity(guest)->id, guest);
+    g_message("partition %" G_GUINT64_FORMAT " (%s): attached, source %s, injector %s", chosen.id,
+              chosen.name, chosen.source, guest_injector(guest)->ops->name);
+    if (manager->observer.added != NULL) {
+        manager->observer.added(guest, manager->observer.user_data);
+    }
+    return guest;
+}
+
+void manager_remove(struct manager *manager, struct guest *guest)
+{
+    const struct guest_identity *identity = guest_identity(guest);
+
+    g_message("partition %" G_GUINT64_FORMAT " (%s): ended", identity->id, identity->name);
+    if (manager->observer.removed != NULL) {
+        manager->observer.removed(guest, manager->observer.user_data);
+    }
+    g_hash_table_remove(manager->guests, &identity->id);
+    guest_remove(guest);
+}
+
+struct guest *manager_find(struct manager *manager, uint64_t id, GError **error)
+{
+    struct guest *guest = g_hash_table_lookup(manager->guests, &id);
+
+    if (guest == NULL) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID,
+                    "there is no partition %" G_GUINT64_FORMAT "; `hvtimerctl list` shows all", id);
+    }
+    return guest;
+}
+
+struct guest *manager_lookup(struct manager *manager, const char *domain, GError **error)
+{
+    struct guest *guest = find_text(manager, domain, FALSE);
+    guint64 id;
+
+    if (guest == NULL) {
+        guest = find_text(manager, domain, TRUE);
+    }
+    if (guest == NULL && g_ascii_string_to_unsigned(domain, 10, 1, G_MAXUINT64, &id, NULL)) {
+        guest = g_hash_table_lookup(manager->guests, &id);
+    }
+    if (guest == NULL) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID,
+                    "there is no partition with the name, UUID or id \"%s\"; `hvtimerctl list` "
+                    "shows all",
+                    domain);
+    }
+    return guest;
+}

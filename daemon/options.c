@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* hvtimerd's command line: see options.h. */
+#include "daemon/options.h"
+
+gboolean options_parse(struct options *ret_options, int argc, char **argv, GError **error)
+{
+    struct options *o = ret_options;
+    const GOptionEntry entries[] = {
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &o->config_file,
+         "Configuration (" SYSCONFDIR "/hvtimer/hvtimerd.json)", "FILE"},
+        {"bus", 'b', 0, G_OPTION_ARG_STRING, &o->bus, "Bus to serve (system)",
+         "system|session|ADDRESS"},
+        {"libvirt", 'l', 0, G_OPTION_ARG_STRING, &o->libvirt,
+         "libvirt connection whose domains to serve", "URI|none"},
+        {"check-config", 0, 0, G_OPTION_ARG_NONE, &o->check_config,
+         "Check the configuration, and end", NULL},
+        {"version", 'V', 0, G_OPTION_ARG_NONE, &o->version, "Print the version, and end", NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    g_autoptr(GOptionContext) context =
+        g_option_context_new("- Hyper-V's periodic timer assist for KVM guests");
+
+    *o = (struct options){0};
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, error)) {
+        return FALSE;
+    }
+    if (argc > 1) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION,
+                    "\"%s\" is not an option; --help shows them", argv[1]);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void options_clear(struct options *options)
+{
+    g_free(options->config_file);
+    g_free(options->bus);
+    g_free(options->libvirt);
+}

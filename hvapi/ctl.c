@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * hvtimerctl: the command line of hvtimer. Here: which verbs there are, the options common to
+ * them, and the exit status.
+ */
+#include "hvapi/ctl.h"
+
+#include "common/status.h"
+#include <errno.h>
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+#define COMMON_OPTIONS(ctl)                                                                        \
+    {"bus", 'b', 0, G_OPTION_ARG_STRING, &(ctl)->bus,                                              \
+     "Bus to meet the daemon on (HVTIMER_BUS_ADDRESS, or system)", "system|session|ADDRESS"},      \
+    {                                                                                              \
+        "json", 'j', 0, G_OPTION_ARG_NONE, &(ctl)->json, "Print JSON", NULL                        \
+    }
+
+static const struct ctl_verb verbs[] = {
+    {"list", "", "List the partitions, one line each", ctl_list},
+    {"status", "DOMAIN", "Show everything about one partition", ctl_status},
+    {"get", "DOMAIN PROPERTY", "Print EmulatedTimerPeriod or EmulatedTimerControl", ctl_get},
+    {"set", "DOMAIN PROPERTY VALUE", "Set EmulatedTimerPeriod or EmulatedTimerControl", ctl_set},
+    {"enable", "DOMAIN", "Start the timer: period, vector and destination in one step", ctl_enable},
+    {"disable", "DOMAIN", "Stop the timer", ctl_disable},
+    {"policy", "DOMAIN", "Show the catch-up policy, or change parts of it", ctl_policy},
+    {"reset-backlog", "DOMAIN", "Give up the ticks that are to be made up", ctl_reset_backlog},
+};
+
+static char *list_verbs(void)
+{
+    g_autoptr(GString) text = g_string_new("Verbs:\n");
+
+    for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        g_autofree char *call = g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
+
+        g_string_append_printf(text, "  %-28s  %s\n", call, verbs[i].summary);
+    }
+    g_string_append(text, "\nDOMAIN is a partition's name, UUID or id. "
+                          "'hvtimerctl VERB --help' shows a verb's options.");
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static unsigned count_words(const char *text)
+{
+    g_auto(GStrv) words = g_strsplit(text, " ", 0);
+
+    return g_strv_length(words);
+}
+
+static gboolean check_arguments(const struct ctl_verb *verb, char **arguments, GError **error)
+{
+    if (g_strv_length(arguments) != count_words(verb->arguments)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "%s takes %s, and %u words follow it",
+                    verb->name, *verb->arguments != '\0' ? verb->arguments : "no arguments",
+                    g_strv_length(arguments));
+        return FALSE;
+    }
+    for (char **argument = arguments; *argument != NULL; argument++) {
+        if (!g_utf8_validate(*argument, -1, NULL)) {
+            g_autofree char *shown = g_utf8_make_valid(*argument, -1);
+
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "'%s' is not UTF-8; a partition can be named by its id, too", shown);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+char **ctl_parse(struct ctl *ctl, const GOptionEntry *options, GError **error)
+{
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_auto(GStrv) words = g_strdupv(ctl->words);
+    g_auto(GStrv) arguments = NULL;
+    /* A second --bus would else leak the first. */
+    g_autofree char *bus = g_steal_pointer(&ctl->bus);
+    const GOptionEntry common[] = {
+        COMMON_OPTIONS(ctl),
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &arguments, NULL,
+         ctl->verb->arguments},
+        G_OPTION_ENTRY_NULL,
+    };
+    gboolean ok;
+
+    g_option_context_set_summary(context, ctl->verb->summary);
+    if (options != NULL) {
+        g_option_context_add_main_entries(context, options, NULL);
+    }
+    g_option_context_add_main_entries(context, common, NULL);
+    ok = g_option_context_parse_strv(context, &words, error);
+    if (ctl->bus == NULL) {
+        ctl->bus = g_steal_pointer(&bus);
+    }
+    if (!ok) {
+        return NULL;
+    }
+    if (arguments == NULL) {
+        arguments = g_new0(char *, 1);
+    }
+    return check_arguments(ctl->verb, arguments, error) ? g_steal_pointer(&arguments) : NULL;
+}
+
+/* Up to the verb; @ret_version: --version was there instead. */
+static gboolean parse_common(struct ctl *ctl, char **argv, gboolean *ret_version, GError **error)
+{
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_autofree char *verb_list = list_verbs();
+    g_auto(GStrv) words = g_strdupv(argv);
+    const GOptionEntry entries[] = {
+        COMMON_OPTIONS(ctl),
+        {"version", 'V', 0, G_OPTION_ARG_NONE, ret_version, "Print the version, and end", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &ctl->words, NULL, "VERB ..."},
+        G_OPTION_ENTRY_NULL,
+    };
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_summary(context, verb_list);
+    g_option_context_set_strict_posix(context, TRUE);
+    return g_option_context_parse_strv(context, &words, error);
+}
+
+static const struct ctl_verb *find_verb(char **words, GError **error)
+{
+    if (words == NULL) {
+        g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                            "there is no verb; give one, such as list");
+        return NULL;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
+        if (g_str_equal(words[0], verbs[i].name)) {
+            return &verbs[i];
+        }
+    }
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "'%s' is not a verb", words[0]);
+    return NULL;
+}
+
+static gboolean run(struct ctl *ctl, char **argv, GError **error)
+{
+    gboolean version = FALSE;
+
+    if (!parse_common(ctl, argv, &version, error)) {
+        return FALSE;
+    }
+    if (version) {
+        printf("hvtimerctl %s\n", PACKAGE_VERSION);
+        return TRUE;
+    }
+    ctl->verb = find_verb(ctl->words, error);
+    if (ctl->verb == NULL) {
+        return FALSE;
+    }
+
+    g_autofree char *name = g_strdup_printf("hvtimerctl %s", ctl->verb->name);
+
+    /* --help begins with it. */
+    g_set_prgname(name);
+    return ctl->verb->run(ctl, error);
+}
+
+/* What could not be written was not done, for whoever reads it. */
+static gboolean flush_output(GError **error)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return TRUE;
+    }
+    g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                "can't write the output: %s", g_strerror(errno));
+    return FALSE;
+}
+
+static enum ctl_exit exit_of_status(HV_STATUS status)
+{
+    switch (status) {
+    case HV_STATUS_INVALID_PARTITION_ID:
+        return CTL_EXIT_NO_PARTITION;
+    case HV_STATUS_INVALID_PARTITION_STATE:
+    case HV_STATUS_OPERATION_DENIED:
+        return CTL_EXIT_UNSUPPORTED;
+    case HV_STATUS_ACCESS_DENIED:
+        return CTL_EXIT_NOT_ALLOWED;
+    default:
+        return CTL_EXIT_FAILED;
+    }
+}
+
+static enum ctl_exit exit_of_bus_error(int code)
+{
+    switch (code) {
+    case G_DBUS_ERROR_ACCESS_DENIED:
+    case G_DBUS_ERROR_AUTH_FAILED:
+        return CTL_EXIT_NOT_ALLOWED;
+    case G_DBUS_ERROR_SERVICE_UNKNOWN:
+    case G_DBUS_ERROR_NAME_HAS_NO_OWNER:
+    case G_DBUS_ERROR_UNKNOWN_METHOD:
+    case G_DBUS_ERROR_UNKNOWN_INTERFACE:
+        return CTL_EXIT_UNSUPPORTED;
+    default:
+        return CTL_EXIT_FAILED;
+    }
+}
+
+static enum ctl_exit exit_of_error(const GError *error)
+{
+    if (error->domain == G_OPTION_ERROR) {
+        return CTL_EXIT_USAGE;
+    }
+    if (error->domain == HV_STATUS_ERROR) {
+        return exit_of_status((HV_STATUS)error->code);
+    }
+    if (error->domain == G_DBUS_ERROR) {
+        return exit_of_bus_error(error->code);
+    }
+    return CTL_EXIT_FAILED;
+}
+
+int main(G_GNUC_UNUSED int argc, char **argv)
+{
+    struct ctl ctl = {0};
+    g_autoptr(GError) error = NULL;
+    gboolean done;
+
+    /* Names are to be printed as they are; numbers and messages for programs, too, to read. */
+    setlocale(LC_CTYPE, "");
+    g_set_prgname("hvtimerctl");
+    done = run(&ctl, argv, &error) && flush_output(&error);
+    g_strfreev(ctl.words);
+    g_free(ctl.bus);
+    if (done) {
+        return CTL_EXIT_DONE;
+    }
+    fprintf(stderr, "hvtimerctl: %s\n", error->message);
+    if (error->domain == G_OPTION_ERROR) {
+        fprintf(stderr, "Try '%s --help'.\n", g_get_prgname());
+    }
+    return (int)exit_of_error(error);
+}
