@@ -9,15 +9,17 @@
 #include "tick.h"
 
 /* Addresses once loaded: plain numbers, nothing is left to the linker. */
-#define AT(label)    (GUEST_LOAD + label - start)
-#define APIC(offset) %fs:(0xfee00000 + offset)
+#define AT(label) (GUEST_LOAD + label - start)
 
-#define APIC_ID  0x20
-#define APIC_TPR 0x80
-#define APIC_EOI 0xb0
-#define APIC_LDR 0xd0
-#define APIC_DFR 0xe0
-#define APIC_SVR 0xf0
+/* A register of the local APIC, whose base is in EBX for good. */
+#define APIC(offset)    %fs:offset(%ebx)
+#define APIC_BASE       0xfee00000
+#define APIC_ID         0x20
+#define APIC_TPR        0x80
+#define APIC_EOI        0xb0
+#define APIC_LDR        0xd0
+#define APIC_DFR        0xe0
+#define APIC_SVR        0xf0
 #define APIC_SVR_ENABLE 0x100
 
 #define STUB_SIZE 16
@@ -44,15 +46,16 @@ start:
     addl    $STUB_SIZE, %eax
     loop    1b
 
-    /* Flat logical destinations: vCPU n is bit n. */
-    addr32 movl APIC(APIC_ID), %ecx
+    /* The local APIC. Flat logical destinations: vCPU n is bit n. */
+    movl    $APIC_BASE, %ebx
+    movl    APIC(APIC_ID), %ecx
     shrl    $24, %ecx
     movl    $(1 << 24), %eax
     shll    %cl, %eax
-    addr32 movl $0xffffffff, APIC(APIC_DFR)
-    addr32 movl %eax, APIC(APIC_LDR)
-    addr32 movl $0, APIC(APIC_TPR)
-    addr32 movl $(APIC_SVR_ENABLE | GUEST_VECTOR_SPURIOUS), APIC(APIC_SVR)
+    movl    $0xffffffff, APIC(APIC_DFR)
+    movl    %eax, APIC(APIC_LDR)
+    movl    $0, APIC(APIC_TPR)
+    movl    $(APIC_SVR_ENABLE | GUEST_VECTOR_SPURIOUS), APIC(APIC_SVR)
 
     movl    $1, %gs:GUEST_READY
 idle:
@@ -71,7 +74,7 @@ masked:
     movl    $0, %gs:GUEST_MASKED
     jmp     idle
 
-    /* The handlers use no register, so there is none to save. */
+    /* The handlers change no register, so there is none to save. */
     .balign STUB_SIZE
 stubs:
     .set    vector, GUEST_VECTOR_FIRST
@@ -84,7 +87,7 @@ stubs:
 
 taken:
     incl    %gs:GUEST_TOTAL
-    addr32 movl $0, APIC(APIC_EOI)
+    movl    $0, APIC(APIC_EOI)
     iret
 
 spurious:                       /* no EOI: the APIC did not put it in service */

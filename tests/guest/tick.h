@@ -7,7 +7,7 @@
 
 #define GUEST_MEMORY_SIZE 0x10000
 #define GUEST_LOAD        0x1000 /* the code; below it the interrupt vector table */
-#define GUEST_PAGES       0x8000 /* from here a page for each vCPU: struct guest_page, and its stack */
+#define GUEST_PAGES       0x8000 /* a page for each vCPU: struct guest_page, and its stack */
 #define GUEST_PAGE_SIZE   0x1000
 
 /* A tick's vector is one of these. Below are exceptions, and the local APIC's spurious vector. */

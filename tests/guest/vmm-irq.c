@@ -117,7 +117,7 @@ static int set_route(Vmm *vmm, const struct route *route)
 
 int vmm_set_route(Vmm *vmm, uint64_t control)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&vmm->lock);
     struct route route;
 
     return parse_control(control, &route) ? set_route(vmm, &route) : EINVAL;

@@ -221,7 +221,7 @@ void vmm_free(Vmm *vmm)
 static gboolean may_enter(struct vmm_cpu *cpu)
 {
     Vmm *vmm = cpu->vmm;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&vmm->lock);
 
     cpu->run->immediate_exit = 0;
     while (!vmm->stopping && g_get_monotonic_time() < cpu->hold_until) {
@@ -332,7 +332,7 @@ void vmm_stop(Vmm *vmm)
 
 void vmm_hold(Vmm *vmm, guint cpu_index, gint64 duration_us)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&vmm->lock);
     struct vmm_cpu *cpu = &vmm->cpus[cpu_index];
 
     g_assert(cpu_index < vmm->n_cpus);
@@ -345,7 +345,7 @@ void vmm_hold(Vmm *vmm, guint cpu_index, gint64 duration_us)
 
 void vmm_release(Vmm *vmm, guint cpu)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&vmm->lock);
 
     g_assert(cpu < vmm->n_cpus);
     vmm->cpus[cpu].hold_until = 0;
@@ -354,7 +354,7 @@ void vmm_release(Vmm *vmm, guint cpu)
 
 const char *vmm_failure(Vmm *vmm)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&vmm->lock);
 
     return vmm->failure;
 }
