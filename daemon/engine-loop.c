@@ -227,14 +227,15 @@ static void remove_timer(struct engine *e, struct engine_timer *t)
     tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
-static void release(struct engine_timer *t, bool rerouted)
+static void release(struct engine_timer *t, bool rerouted, uint64_t now)
 {
     t->held = t->held_told = false;
     if (rerouted) {
         /* An EOI by the old route may have come just before it was changed. */
-        take_acknowledgements(t, engine_clock());
+        take_acknowledgements(t, now);
         ticker_assume_taken(&t->now.ticker);
     }
+    ticker_unblocked(&t->now.ticker, now);
 }
 
 static void obey(struct engine *e, const struct command *c)
@@ -274,7 +275,7 @@ static void obey(struct engine *e, const struct command *c)
         t->held = true;
         break;
     case COMMAND_RELEASE:
-        release(t, c->rerouted);
+        release(t, c->rerouted, now);
         break;
     }
     serve(e, t);

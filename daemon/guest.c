@@ -164,7 +164,7 @@ static HV_STATUS plan(struct guest *guest, const struct request *request)
                                   &guest->change);
     case CHANGE_RESET:
     default:
-        partition_reset(&guest->partition, &guest->change);
+        partition_reset(&guest->partition, guest->settings->keep_on_reset, &guest->change);
         return HV_STATUS_SUCCESS;
     }
 }
@@ -351,10 +351,6 @@ void guest_enable(struct guest *guest, struct period period, uint64_t control, c
 void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
 {
     engine_guest_reset(guest->timer);
-    if (guest->settings->keep_on_reset) {
-        done(NULL, user_data);
-        return;
-    }
     enqueue(guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
 }
 

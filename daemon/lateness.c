@@ -34,6 +34,11 @@ void lateness_count(struct lateness *lateness, uint64_t ns)
     }
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t percentile(const uint32_t *buckets, uint64_t total, unsigned percent)
 {
     uint64_t rank = (total * percent + 99) / 100, seen = 0;
@@ -58,8 +63,9 @@ void lateness_read(struct lateness *lateness, struct lateness_reading *ret_readi
     }
     *ret_reading = (struct lateness_reading){0};
     if (total > 0) {
-        ret_reading->p50_ns = percentile(buckets, total, 50);
-        ret_reading->p99_ns = percentile(buckets, total, 99);
-        ret_reading->max_ns = atomic_load_explicit(&lateness->max_ns, memory_order_relaxed);
+        uint64_t max = atomic_load_explicit(&lateness->max_ns, memory_order_relaxed);
+        ret_reading->p50_ns = smaller(percentile(buckets, total, 50), max);
+        ret_reading->p99_ns = smaller(percentile(buckets, total, 99), max);
+        ret_reading->max_ns = max;
     }
 }

@@ -5,6 +5,7 @@
  */
 #include "daemon/daemon.h"
 
+#include <locale.h>
 #include <stdlib.h>
 
 static int run(const struct options *options, GError **error)
@@ -28,7 +29,9 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     int status = 2; /* usage */
 
+    setlocale(LC_CTYPE, ""); /* names are logged in the user's character set */
     g_set_prgname("hvtimerd");
+    g_log_writer_default_set_use_stderr(TRUE); /* under systemd that is the journal */
     if (options_parse(&options, argc, argv, &error)) {
         status = run(&options, &error);
     }

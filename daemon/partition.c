@@ -129,19 +129,22 @@ HV_STATUS partition_set_both(const struct partition *p, const struct partition_l
     return HV_STATUS_SUCCESS;
 }
 
-void partition_reset(const struct partition *p, struct partition_change *ret_change)
+void partition_reset(const struct partition *p, bool keep, struct partition_change *ret_change)
 {
     *ret_change = (struct partition_change){
         .period = p->period,
-        .control = p->control & ~HV_EMULATED_TIMER_CONTROL_ENABLED,
+        .control = keep ? p->control : p->control & ~HV_EMULATED_TIMER_CONTROL_ENABLED,
     };
     plan(p, false, ret_change);
+    ret_change->route = keep && partition_runs(p);
+    ret_change->unrouted = true;
 }
 
 void partition_commit(struct partition *p, const struct partition_change *change)
 {
     p->period = change->period;
     p->control = change->control;
+    p->routed = p->routed && !change->unrouted;
     if (change->route) {
         p->routed = true;
         p->route = change->control & ~HV_EMULATED_TIMER_CONTROL_ENABLED;

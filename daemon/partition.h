@@ -30,9 +30,10 @@ struct partition {
 struct partition_change {
     struct period period;
     uint64_t control;
-    bool route; /* bring the destination in `control` into force, before all else */
-    bool start; /* start the timer anew with `period`, now */
-    bool stop;  /* stop the timer */
+    bool route;    /* bring the destination in `control` into force, before all else */
+    bool unrouted; /* what was in force is no more */
+    bool start;    /* start the timer anew with `period`, now */
+    bool stop;     /* stop the timer */
 };
 
 /* Both properties zero. */
@@ -53,7 +54,7 @@ HV_STATUS partition_set_both(const struct partition *p, const struct partition_l
                              struct period period, uint64_t control,
                              struct partition_change *ret_change);
 
-/* A guest reset: clears Enabled. */
-void partition_reset(const struct partition *p, struct partition_change *ret_change);
+/* A guest reset: the route is gone. Clears Enabled, or with @keep makes the route anew. */
+void partition_reset(const struct partition *p, bool keep, struct partition_change *ret_change);
 
 void partition_commit(struct partition *p, const struct partition_change *change);

@@ -8,6 +8,11 @@
 /* Products of a time and a part of a ratio need more than 64 bits. */
 __extension__ typedef unsigned __int128 u128;
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
@@ -45,6 +50,8 @@ static void derive(struct ticker *t)
 
     u128 limit = (u128)t->policy.limit_ms * 1000000 * den / num;
     t->limit_ticks = limit < 1 ? 1 : limit > UINT32_MAX ? UINT32_MAX : (uint64_t)limit;
+    /* One of a full backlog is delivered, and what is left must be able to start the catch-up. */
+    t->threshold_ticks = min_u64(t->policy.threshold, max_u64(t->limit_ticks - 1, 1));
 }
 
 void ticker_init(struct ticker *t, const struct ticker_policy *policy, bool closed_loop,
@@ -132,7 +139,8 @@ void ticker_start(struct ticker *t, uint64_t now, struct period period)
     t->catching_up = t->catching_up && t->counts.backlog > 0;
     t->slot = false;
     t->running = true;
-    t->next_ns = t->frozen ? t->frozen_ns : now;
+    t->schedule_frozen_ns = now;
+    t->next_ns = now;
     t->next_part = 0;
     move_on(t, 1);
 }
@@ -153,6 +161,7 @@ static bool feedback_doubtful(const struct ticker *t)
 
 static void lose_feedback(struct ticker *t)
 {
+    t->ready_ns = t->unanswered_ns + t->feedback_timeout_ns;
     t->closed_loop = false;
     t->feedback_lost = true;
     ticker_assume_taken(t);
@@ -163,7 +172,7 @@ void ticker_advance(struct ticker *t, uint64_t now)
     if (t->frozen) {
         return;
     }
-    if (feedback_doubtful(t) && now - t->last_injection_ns >= t->feedback_timeout_ns) {
+    if (feedback_doubtful(t) && now - t->unanswered_ns >= t->feedback_timeout_ns) {
         lose_feedback(t);
     }
     if (!t->running || now < next_due(t)) {
@@ -171,7 +180,7 @@ void ticker_advance(struct ticker *t, uint64_t now)
     }
     if (!t->slot) {
         t->slot = true;
-        t->ready_ns = next_due(t);
+        t->ready_ns = max_u64(t->ready_ns, next_due(t));
     }
     uint64_t n = count_due(t, now);
     t->counts.due += n;
@@ -197,8 +206,13 @@ void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t now)
     t->counts.in_flight = 0;
     t->counts.acknowledged++;
     if (t->counts.backlog > 0) {
-        t->ready_ns = now; /* this is what the next one had to wait for */
+        ticker_unblocked(t, now);
     }
+}
+
+void ticker_unblocked(struct ticker *t, uint64_t now)
+{
+    t->ready_ns = now;
 }
 
 /* When pacing allows the next injection of what is in the backlog. */
@@ -215,7 +229,7 @@ enum ticker_action ticker_next(const struct ticker *t, uint64_t now, uint64_t *r
     }
     if (t->counts.in_flight > 0 && (!t->running || t->counts.backlog > 0)) {
         if (feedback_doubtful(t)) {
-            *ret_when = t->last_injection_ns + t->feedback_timeout_ns;
+            *ret_when = t->unanswered_ns + t->feedback_timeout_ns;
         }
         return TICKER_WAIT_ACK;
     }
@@ -247,11 +261,11 @@ void ticker_injected(struct ticker *t, uint64_t now)
     } else {
         t->counts.acknowledged++;
     }
-    t->last_injection_ns = now;
+    t->last_injection_ns = t->unanswered_ns = now;
     t->slot = false;
     if (t->counts.backlog == 0) {
         t->catching_up = false;
-    } else if (t->counts.backlog >= t->policy.threshold) {
+    } else if (t->counts.backlog >= t->threshold_ticks) {
         t->catching_up = true;
     }
 }
@@ -261,7 +275,7 @@ void ticker_freeze(struct ticker *t, uint64_t now)
     if (!t->frozen) {
         ticker_advance(t, now);
         t->frozen = true;
-        t->frozen_ns = now;
+        t->frozen_ns = t->schedule_frozen_ns = now;
     }
 }
 
@@ -270,13 +284,17 @@ void ticker_thaw(struct ticker *t, uint64_t now)
     if (!t->frozen) {
         return;
     }
+    uint64_t stood_still = now - t->frozen_ns;
     t->frozen = false;
-    if (!t->policy.catch_up_suspends) {
-        uint64_t stood_still = now - t->frozen_ns;
-        t->next_ns += stood_still;
-        t->ready_ns += stood_still;
-        t->last_injection_ns += stood_still;
+    t->unanswered_ns += stood_still;
+    if (t->policy.catch_up_suspends) {
+        ticker_advance(t, now);
+        ticker_unblocked(t, now); /* none of these could have gone before */
+        return;
     }
+    t->next_ns += now - t->schedule_frozen_ns;
+    t->ready_ns += stood_still;
+    t->last_injection_ns += stood_still;
 }
 
 void ticker_set_policy(struct ticker *t, const struct ticker_policy *policy, uint64_t now)
@@ -290,7 +308,8 @@ void ticker_set_policy(struct ticker *t, const struct ticker_policy *policy, uin
     if (t->running) {
         skip_what_is_over(t);
     }
-    t->catching_up = t->counts.backlog >= t->policy.threshold;
+    t->catching_up =
+        t->counts.backlog > 0 && (t->catching_up || t->counts.backlog >= t->threshold_ticks);
 }
 
 void ticker_reset_backlog(struct ticker *t, uint64_t now)

@@ -26,7 +26,7 @@ enum ticker_mode {
 
 struct ticker_policy {
     enum ticker_mode mode;
-    uint32_t threshold;     /* backlog at which catch-up starts, in ticks; 1 and more */
+    uint32_t threshold;     /* backlog, once a tick was delivered, at which catch-up starts; 1… */
     uint32_t slew;          /* speed-up while catching up, in percent; TICKER_SLEW_MIN to _MAX */
     uint32_t limit_ms;      /* longest time to make up; what is beyond is skipped */
     bool catch_up_suspends; /* time spent suspended is made up too (on_resume "catchup") */
@@ -67,7 +67,9 @@ struct ticker {
 
     uint64_t ready_ns; /* since when a tick of the backlog could go, pacing apart */
     uint64_t last_injection_ns;
-    uint64_t frozen_ns;
+    uint64_t frozen_ns;           /* since when it is frozen, */
+    uint64_t schedule_frozen_ns;  /* and its schedule: later, if started meanwhile */
+    uint64_t unanswered_ns;       /* since when the tick in flight waits, suspends left out */
     uint64_t feedback_timeout_ns; /* 0: wait for an acknowledgement for ever */
 
     /* Derived from period and policy. */
@@ -75,6 +77,7 @@ struct ticker {
     uint64_t step_part;
     uint64_t min_interval_ns; /* between two injections: period / (1 + slew/100), rounded up */
     uint64_t limit_ticks;     /* 1 and more */
+    uint64_t threshold_ticks; /* what the limit leaves of the policy's */
 };
 
 enum ticker_action {
@@ -98,7 +101,8 @@ const char *ticker_policy_problem(const struct ticker_policy *policy);
 
 /* The first tick is due one period (not 0) after @now. On a running ticker: the pending tick is
  * removed and a new one inserted; a backlog is kept as time: it is restated in ticks of the new
- * length, rounded down, and `due` with it, so that here, and only here, `due` may step back. */
+ * length, rounded down but for a nanosecond, and `due` with it, so that here, and only here, `due`
+ * may step back. */
 void ticker_start(struct ticker *t, uint64_t now, struct period period);
 
 /* No further tick is due; the backlog is given up. A tick in flight may yet be acknowledged. */
@@ -119,6 +123,9 @@ void ticker_injected(struct ticker *t, uint64_t now);
 /* From when on TICKER_INJECT could have been answered: the tick's own due time or, where pacing or
  * a tick in flight held it back, the end of that. The rest is the lateness of whoever drives. */
 uint64_t ticker_injection_time(const struct ticker *t);
+
+/* Up to @now something else than the driver's lateness kept the next tick back. */
+void ticker_unblocked(struct ticker *t, uint64_t now);
 
 /* Suspended, and on again: what lies between is not late (but see catch_up_suspends). */
 void ticker_freeze(struct ticker *t, uint64_t now);

@@ -9,14 +9,6 @@
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
-#include <string.h>
-
-#define COMMON_OPTIONS(ctl)                                                                        \
-    {"bus", 'b', 0, G_OPTION_ARG_STRING, &(ctl)->bus,                                              \
-     "Bus to meet the daemon on (HVTIMER_BUS_ADDRESS, or system)", "system|session|ADDRESS"},      \
-    {                                                                                              \
-        "json", 'j', 0, G_OPTION_ARG_NONE, &(ctl)->json, "Print JSON", NULL                        \
-    }
 
 static const struct ctl_verb verbs[] = {
     {"list", "", "List the partitions, one line each", ctl_list},
@@ -53,7 +45,7 @@ static unsigned count_words(const char *text)
 static gboolean check_arguments(const struct ctl_verb *verb, char **arguments, GError **error)
 {
     if (g_strv_length(arguments) != count_words(verb->arguments)) {
-        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "%s takes %s, and %u words follow it",
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "%s takes %s; %u given",
                     verb->name, *verb->arguments != '\0' ? verb->arguments : "no arguments",
                     g_strv_length(arguments));
         return FALSE;
@@ -70,26 +62,35 @@ static gboolean check_arguments(const struct ctl_verb *verb, char **arguments, G
     return TRUE;
 }
 
+/* The options that may stand before the verb and behind it, and the rest. */
+static void add_common_options(GOptionContext *context, struct ctl *ctl, char ***ret_rest,
+                               const char *rest)
+{
+    const GOptionEntry entries[] = {
+        {"bus", 'b', 0, G_OPTION_ARG_STRING, &ctl->bus,
+         "Bus to meet hvtimerd on (default: HVTIMER_BUS_ADDRESS, or system)",
+         "system|session|ADDRESS"},
+        {"json", 'j', 0, G_OPTION_ARG_NONE, &ctl->json, "Print JSON", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, ret_rest, NULL, rest},
+        G_OPTION_ENTRY_NULL,
+    };
+
+    g_option_context_add_main_entries(context, entries, NULL);
+}
+
 char **ctl_parse(struct ctl *ctl, const GOptionEntry *options, GError **error)
 {
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_auto(GStrv) words = g_strdupv(ctl->words);
     g_auto(GStrv) arguments = NULL;
-    /* A second --bus would else leak the first. */
-    g_autofree char *bus = g_steal_pointer(&ctl->bus);
-    const GOptionEntry common[] = {
-        COMMON_OPTIONS(ctl),
-        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &arguments, NULL,
-         ctl->verb->arguments},
-        G_OPTION_ENTRY_NULL,
-    };
+    g_autofree char *bus = g_steal_pointer(&ctl->bus); /* a second --bus would leak it */
     gboolean ok;
 
     g_option_context_set_summary(context, ctl->verb->summary);
     if (options != NULL) {
         g_option_context_add_main_entries(context, options, NULL);
     }
-    g_option_context_add_main_entries(context, common, NULL);
+    add_common_options(context, ctl, &arguments, ctl->verb->arguments);
     ok = g_option_context_parse_strv(context, &words, error);
     if (ctl->bus == NULL) {
         ctl->bus = g_steal_pointer(&bus);
@@ -103,21 +104,20 @@ char **ctl_parse(struct ctl *ctl, const GOptionEntry *options, GError **error)
     return check_arguments(ctl->verb, arguments, error) ? g_steal_pointer(&arguments) : NULL;
 }
 
-/* Up to the verb; @ret_version: --version was there instead. */
+/* What stands before the verb; the verb and what follows it become @ctl's words. */
 static gboolean parse_common(struct ctl *ctl, char **argv, gboolean *ret_version, GError **error)
 {
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    g_autofree char *verb_list = list_verbs();
+    g_autofree char *summary = list_verbs();
     g_auto(GStrv) words = g_strdupv(argv);
     const GOptionEntry entries[] = {
-        COMMON_OPTIONS(ctl),
         {"version", 'V', 0, G_OPTION_ARG_NONE, ret_version, "Print the version, and end", NULL},
-        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &ctl->words, NULL, "VERB ..."},
         G_OPTION_ENTRY_NULL,
     };
 
+    add_common_options(context, ctl, &ctl->words, "VERB ...");
     g_option_context_add_main_entries(context, entries, NULL);
-    g_option_context_set_summary(context, verb_list);
+    g_option_context_set_summary(context, summary);
     g_option_context_set_strict_posix(context, TRUE);
     return g_option_context_parse_strv(context, &words, error);
 }
@@ -193,8 +193,8 @@ static enum ctl_exit exit_of_bus_error(int code)
     case G_DBUS_ERROR_ACCESS_DENIED:
     case G_DBUS_ERROR_AUTH_FAILED:
         return CTL_EXIT_NOT_ALLOWED;
-    case G_DBUS_ERROR_SERVICE_UNKNOWN:
-    case G_DBUS_ERROR_NAME_HAS_NO_OWNER:
+    case G_DBUS_ERROR_UNKNOWN_OBJECT:
+        return CTL_EXIT_NO_PARTITION;
     case G_DBUS_ERROR_UNKNOWN_METHOD:
     case G_DBUS_ERROR_UNKNOWN_INTERFACE:
         return CTL_EXIT_UNSUPPORTED;
@@ -214,7 +214,31 @@ static enum ctl_exit exit_of_error(const GError *error)
     if (error->domain == G_DBUS_ERROR) {
         return exit_of_bus_error(error->code);
     }
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_PERMISSION_DENIED)) {
+        return CTL_EXIT_NOT_ALLOWED;
+    }
     return CTL_EXIT_FAILED;
+}
+
+static void print_error(GError *error)
+{
+    if (g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
+        g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NAME_HAS_NO_OWNER)) {
+        fputs("hvtimerctl: hvtimerd does not run on this bus: start it with 'systemctl start "
+              "hvtimerd', or name its bus with --bus\n",
+              stderr);
+        return;
+    }
+    g_dbus_error_strip_remote_error(error);
+    /* The bus's own words are about rules and sockets. */
+    fprintf(stderr, "hvtimerctl: %s%s\n",
+            g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_ACCESS_DENIED)
+                ? "the bus does not allow this to you; try as root: "
+                : "",
+            error->message);
+    if (error->domain == G_OPTION_ERROR) {
+        fprintf(stderr, "Try '%s --help'.\n", g_get_prgname());
+    }
 }
 
 int main(G_GNUC_UNUSED int argc, char **argv)
@@ -223,18 +247,14 @@ int main(G_GNUC_UNUSED int argc, char **argv)
     g_autoptr(GError) error = NULL;
     gboolean done;
 
-    /* Names are to be printed as they are; numbers and messages for programs, too, to read. */
+    /* Names are printed in the user's character set; numbers stay as programs expect them. */
     setlocale(LC_CTYPE, "");
     g_set_prgname("hvtimerctl");
     done = run(&ctl, argv, &error) && flush_output(&error);
     g_strfreev(ctl.words);
     g_free(ctl.bus);
-    if (done) {
-        return CTL_EXIT_DONE;
+    if (!done) {
+        print_error(error);
     }
-    fprintf(stderr, "hvtimerctl: %s\n", error->message);
-    if (error->domain == G_OPTION_ERROR) {
-        fprintf(stderr, "Try '%s --help'.\n", g_get_prgname());
-    }
-    return (int)exit_of_error(error);
+    return done ? CTL_EXIT_DONE : (int)exit_of_error(error);
 }

@@ -16,10 +16,10 @@ enum ctl_exit {
 };
 
 struct ctl {
-    char *bus;                    /* --bus, or NULL */
-    gboolean json;                /* --json */
-    const struct ctl_verb *verb;  /* the one that runs */
-    char **words;                 /* it and what follows it */
+    char *bus;                   /* --bus, or NULL */
+    gboolean json;               /* --json */
+    const struct ctl_verb *verb; /* the one that runs */
+    char **words;                /* it and what follows it */
 };
 
 struct ctl_verb {

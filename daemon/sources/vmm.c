@@ -116,6 +116,11 @@ static const char *problem_of(const struct vmm_offer *offer)
     if (length == 0 || length > NAME_MAX_BYTES) {
         return "the partition's name must have 1 to 255 bytes";
     }
+    for (const char *c = offer->name; *c != '\0'; c = g_utf8_next_char(c)) {
+        if (!g_unichar_isprint(g_utf8_get_char(c))) {
+            return "the partition's name has an unprintable character";
+        }
+    }
     if (*offer->uuid != '\0' && !g_uuid_string_is_valid(offer->uuid)) {
         return "the UUID must have the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, or be empty";
     }

@@ -130,6 +130,45 @@ static void test_injection_time_after_a_suspend(void)
     g_assert_cmpuint(ticker_injection_time(&rig.t), ==, T(55300));
 }
 
+/* A limit of 10 ticks leaves a threshold of 10 nothing to start at: it starts below. */
+static void test_threshold_above_limit(void)
+{
+    struct ticker_policy policy = policy_of(TICKER_CATCHUP, 10, 100, 10);
+    struct rig rig;
+
+    rig_init(&rig, policy, ms(1));
+    rig_hold(&rig, T(100000));
+    rig_run(&rig, T(150000));
+    g_assert_cmpuint(rig.t.counts.backlog, ==, 0);
+}
+
+/* What on_resume says at the resume holds, also for a timer started in the suspend. */
+static void test_on_resume_changed_while_suspended(void)
+{
+    struct ticker_policy catchup = TICKER_POLICY_DEFAULT, freeze = TICKER_POLICY_DEFAULT;
+    struct rig rig;
+
+    catchup.catch_up_suspends = true;
+    rig_init(&rig, freeze, ms(1));
+    rig_run(&rig, T(5300));
+    ticker_freeze(&rig.t, T(5300));
+    ticker_start(&rig.t, T(50000), ms(1));
+    ticker_set_policy(&rig.t, &catchup, T(51000));
+    ticker_thaw(&rig.t, T(60000));
+    g_assert_cmpuint(rig.t.counts.due, ==, 15);
+
+    rig_init(&rig, catchup, ms(1));
+    rig_run(&rig, T(5300));
+    ticker_freeze(&rig.t, T(5300));
+    ticker_start(&rig.t, T(50000), ms(1));
+    ticker_set_policy(&rig.t, &freeze, T(51000));
+    ticker_thaw(&rig.t, T(60000));
+    ticker_advance(&rig.t, T(60999));
+    g_assert_cmpuint(rig.t.counts.due, ==, 5);
+    ticker_advance(&rig.t, T(61000));
+    g_assert_cmpuint(rig.t.counts.due, ==, 6);
+}
+
 /* Started in the middle of a suspend: nothing is due from before the start. */
 static void test_start_while_suspended(gconstpointer data)
 {
@@ -301,6 +340,9 @@ static void test_guest_reset(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/changes/threshold-above-limit", test_threshold_above_limit);
+    g_test_add_func("/changes/on-resume-changed-while-suspended",
+                    test_on_resume_changed_while_suspended);
     g_test_add_func("/changes/observe-to-catchup", test_observe_to_catchup);
     g_test_add_func("/changes/policy", test_new_policy);
     g_test_add_func("/changes/same-policy", test_same_policy_again);

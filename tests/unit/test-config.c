@@ -208,6 +208,29 @@ static void test_drop_ins(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
     g_assert_cmpstr(config->models[0], ==, "c");
 }
 
+/* Whatever order the directory has them in: of those that set one key the last name wins. */
+static void test_drop_ins_sorted(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+{
+    static const char *const keys[][2] = {
+        {"engine", "cpu"}, {"engine", "priority"}, {"limits", "partitions"}, {"policy", "slew"}};
+
+    for (unsigned i = 0; i < 64; i++) {
+        unsigned n = 10 + i * 37 % 64; /* 10 to 73, each once */
+        g_autofree char *name = g_strdup_printf("%u.json", n);
+        g_autofree char *text =
+            g_strdup_printf("{\"%s\":{\"%s\":%u}}", keys[n % 4][0], keys[n % 4][1], n);
+
+        write_drop_in(f, name, text);
+    }
+
+    g_autoptr(Config) config = config_load(f->path, FALSE, NULL);
+
+    g_assert_cmpint(config->engine_cpu, ==, 72);
+    g_assert_cmpint(config->engine_priority, ==, 73);
+    g_assert_cmpuint(config->partitions, ==, 70);
+    g_assert_cmpuint(config->policy.slew, ==, 71);
+}
+
 /* They hold also where there is no file beside them, and not at all where they are not there. */
 static void test_drop_ins_alone(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
 {
@@ -427,10 +450,12 @@ static void test_not_strict_json(struct fixture *f, G_GNUC_UNUSED gconstpointer 
     }
     write_text(f->path, "{}\0{}", 5);
     assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, "NUL");
-    /* What only looks like a second key is none. */
-    write_text(f->path, "{\"#\":\"\\\"#\\\":\",\"engine\":{\"#\":\"#\"}}", -1);
+    /* In a string all this is well. */
+    write_text(f->path, "{\"#\":\"\\\"'NaN' #: \\\\\",\"engine\":{\"#\":\"#\"}}", -1);
 
     g_autoptr(Config) config = load(f);
+
+    g_assert_cmpint(config->engine_cpu, ==, -1);
 }
 
 static void test_too_large(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
@@ -442,6 +467,7 @@ static void test_too_large(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
 
     g_autoptr(Config) config = load(f);
 
+    g_assert_cmpint(config->engine_cpu, ==, -1);
     write_text(f->path, text, JSON_FILE_SIZE_MAX + 1);
     assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, "larger than 65536");
 }
@@ -456,6 +482,7 @@ int main(int argc, char **argv)
     g_test_add_func("/config/sample", test_sample);
     g_test_add_func("/config/sample-is-whole", test_sample_is_whole);
     add("drop-ins", test_drop_ins);
+    add("drop-ins-sorted", test_drop_ins_sorted);
     add("drop-ins-alone", test_drop_ins_alone);
     add("drop-in-refused", test_drop_in_refused);
     add("comments", test_comments);

@@ -402,7 +402,7 @@ static void test_uncommitted_change(void)
     g_assert_cmphex(partition_set(&rig.partition, &limits, CONTROL, 0x1066, &change), ==, 0);
     g_assert_cmphex(partition_set(&rig.partition, &limits, CONTROL, 0, &change), ==, 0);
     g_assert_cmphex(partition_set_both(&rig.partition, &limits, exact, 0x1066, &change), ==, 0);
-    partition_reset(&rig.partition, &change);
+    partition_reset(&rig.partition, false, &change);
     assert_properties(&rig, 10000, 0x1050);
     rig_check(&rig);
 
@@ -418,7 +418,7 @@ static void test_guest_reset(void)
     struct rig rig;
 
     rig_init_running(&rig, false);
-    partition_reset(&rig.partition, &change);
+    partition_reset(&rig.partition, false, &change);
     rig_obey(&rig, &change);
     g_assert_false(rig.running);
     assert_properties(&rig, 10000, 0x50);
@@ -427,11 +427,30 @@ static void test_guest_reset(void)
 
     rig_init(&rig, false);
     rig_set(&rig, CONTROL, MDA(1) | 0x1050); /* enabled, but without a period */
-    partition_reset(&rig.partition, &change);
+    partition_reset(&rig.partition, false, &change);
     rig_obey(&rig, &change);
     rig_set(&rig, PERIOD, 10000);
     assert_properties(&rig, 10000, MDA(1) | 0x50);
     g_assert_cmpuint(rig.starts, ==, 0);
+}
+
+/* A reset takes the route away, so the same Control has to be routed again: at once if the timer is
+ * kept, with the next enabling call if not. */
+static void test_route_after_reset(void)
+{
+    struct partition_change change;
+    struct rig rig;
+
+    rig_init_running(&rig, false);
+    partition_reset(&rig.partition, true, &change);
+    g_assert_true(change.route && !change.start && !change.stop);
+    rig_obey(&rig, &change);
+    assert_properties(&rig, 10000, 0x1050);
+
+    partition_reset(&rig.partition, false, &change);
+    rig_obey(&rig, &change);
+    g_assert_cmphex(partition_set(&rig.partition, &limits, CONTROL, 0x1050, &change), ==, 0);
+    g_assert_true(change.route && change.start);
 }
 
 static HV_STATUS rig_try_both(struct rig *rig, uint64_t numerator, uint64_t denominator,
@@ -589,6 +608,7 @@ int main(int argc, char **argv)
     g_test_add_func("/partition/unknown-codes", test_unknown_codes);
     g_test_add_func("/partition/uncommitted-change", test_uncommitted_change);
     g_test_add_func("/partition/guest-reset", test_guest_reset);
+    g_test_add_func("/partition/route-after-reset", test_route_after_reset);
     g_test_add_func("/partition/both-exact", test_both_exact);
     g_test_add_func("/partition/both", test_both);
     g_test_add_func("/partition/both-bad", test_both_bad);

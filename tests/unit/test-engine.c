@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The engine's thread with model injectors: ticks in real time, commands, events, figures. */
+#include "daemon/engine.h"
+#include "daemon/injectors/model.h"
+#include "tests/support/test.h"
+
+struct timer {
+    struct engine_timer *timer;
+    struct injector *model;
+    unsigned held, removed;
+};
+
+static const struct ticker_policy catchup = TICKER_POLICY_DEFAULT;
+
+static void on_event(enum engine_event event, gpointer user_data)
+{
+    struct timer *timer = user_data;
+
+    timer->held += event == ENGINE_HELD;
+    timer->removed += event == ENGINE_REMOVED;
+    if (event == ENGINE_REMOVED) {
+        timer->model->ops->free(timer->model);
+    }
+}
+
+static struct engine *start_engine(unsigned timers)
+{
+    struct engine_config config = {.priority = 50, .cpu = -1, .timers = timers};
+    g_autoptr(GError) error = NULL;
+    struct engine *engine = engine_new(&config, &error);
+
+    g_assert_no_error(error);
+    return engine;
+}
+
+static void add(struct engine *engine, struct timer *timer)
+{
+    *timer = (struct timer){.model = injector_model_new()};
+    timer->timer = engine_add(engine, timer->model, &catchup, on_event, timer);
+    g_assert_nonnull(timer->timer);
+}
+
+static void assert_identity(const struct ticker_counts *ticks)
+{
+    g_assert_cmpuint(ticks->due, ==,
+                     ticks->acknowledged + ticks->in_flight + ticks->backlog + ticks->skipped);
+}
+
+static struct ticker_counts read_ticks(struct timer *timer)
+{
+    struct engine_reading reading;
+
+    engine_read(timer->timer, &reading);
+    assert_identity(&reading.ticks);
+    return reading.ticks;
+}
+
+static void wait_ms(unsigned ms)
+{
+    gint64 end = g_get_monotonic_time() + ms * 1000;
+
+    while (g_get_monotonic_time() < end) {
+        test_iterate();
+    }
+}
+
+/* Stopped, and what was in flight taken: what the guest has seen is what is due, but for the
+ * few that fell due while a busy machine was on its way to the stop. */
+static void assert_all_taken(struct timer *timer)
+{
+    engine_stop(timer->timer);
+    test_wait_until(5, read_ticks(timer).in_flight == 0);
+    struct ticker_counts ticks = read_ticks(timer);
+    g_assert_cmpuint(ticks.skipped, <=, 20);
+    g_assert_cmpuint(injector_model_taken(timer->model), ==, ticks.due - ticks.skipped);
+}
+
+static void test_one(void)
+{
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+
+    add(engine, &timer);
+    uint64_t start = engine_clock();
+    engine_start(timer.timer, start, period_from_units(10000));
+    wait_ms(500);
+    uint64_t due = read_ticks(&timer).due, now = engine_clock();
+    g_assert_cmpuint(due, <=, (now - start) / 1000000);
+    g_assert_cmpuint(due, >=, 400);
+    test_wait_until(5, read_ticks(&timer).backlog == 0);
+    assert_all_taken(&timer);
+    engine_free(engine);
+    g_assert_cmpuint(timer.removed, ==, 1);
+}
+
+/* The vCPU is away for a fifth of a second: nothing is lost, and it takes about as long to make up.
+ */
+static void test_outage(void)
+{
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+
+    add(engine, &timer);
+    engine_start(timer.timer, engine_clock(), period_from_units(5000));
+    wait_ms(50);
+    injector_model_hold(timer.model, 200000);
+    wait_ms(100);
+    g_assert_cmpuint(read_ticks(&timer).backlog, >, 100);
+    test_wait_until(20, read_ticks(&timer).backlog == 0);
+    assert_all_taken(&timer);
+    engine_free(engine);
+}
+
+/* A full engine refuses; a removed timer makes room. */
+static void test_capacity(void)
+{
+    struct engine *engine = start_engine(2);
+    struct timer timers[2];
+    struct injector *third = injector_model_new();
+
+    add(engine, &timers[0]);
+    add(engine, &timers[1]);
+    g_assert_null(engine_add(engine, third, &catchup, on_event, NULL));
+    third->ops->free(third);
+    engine_start(timers[0].timer, engine_clock(), period_from_units(10000));
+    engine_remove(timers[0].timer);
+    test_wait_until(5, timers[0].removed == 1);
+    add(engine, &timers[0]);
+    engine_free(engine);
+}
+
+static void test_hold(void)
+{
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+
+    add(engine, &timer);
+    engine_start(timer.timer, engine_clock(), period_from_units(10000));
+    wait_ms(50);
+    engine_hold(timer.timer);
+    test_wait_until(5, timer.held == 1);
+    uint64_t injected = read_ticks(&timer).injected;
+    wait_ms(50);
+    struct ticker_counts ticks = read_ticks(&timer);
+    g_assert_cmpuint(ticks.injected, ==, injected);
+    g_assert_cmpuint(ticks.backlog, >=, 40);
+    engine_release(timer.timer, TRUE);
+    test_wait_until(5, read_ticks(&timer).backlog == 0);
+    assert_all_taken(&timer);
+    engine_free(engine);
+}
+
+static void test_suspend(void)
+{
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+
+    add(engine, &timer);
+    engine_start(timer.timer, engine_clock(), period_from_units(10000));
+    wait_ms(50);
+    engine_freeze(timer.timer);
+    wait_ms(10);
+    uint64_t due = read_ticks(&timer).due;
+    wait_ms(100);
+    g_assert_cmpuint(read_ticks(&timer).due, ==, due);
+    engine_thaw(timer.timer);
+    test_wait_until(5, read_ticks(&timer).due > due + 10);
+    test_wait_until(5, read_ticks(&timer).backlog == 0);
+    assert_all_taken(&timer);
+    engine_free(engine);
+}
+
+struct reader {
+    struct timer *timer;
+    gint stop;
+    uint64_t readings;
+};
+
+static gpointer read_all_the_time(gpointer data)
+{
+    struct reader *reader = data;
+    uint64_t due = 0;
+
+    while (!g_atomic_int_get(&reader->stop)) {
+        struct ticker_counts ticks = read_ticks(reader->timer);
+        g_assert_cmpuint(ticks.due, >=, due);
+        due = ticks.due;
+        reader->readings++;
+    }
+    return NULL;
+}
+
+/* Every reading is one moment's, however often one looks and whatever happens meanwhile. */
+static void test_readings(void)
+{
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+    struct reader reader = {.timer = &timer};
+
+    add(engine, &timer);
+    engine_start(timer.timer, engine_clock(), period_from_units(1000));
+    GThread *thread = g_thread_new("reader", read_all_the_time, &reader);
+    for (int i = 0; i < 50; i++) {
+        wait_ms(5);
+        if (g_test_rand_bit()) {
+            injector_model_hold(timer.model, (uint64_t)g_test_rand_int_range(10, 5000));
+        } else {
+            engine_reset_backlog(timer.timer);
+        }
+    }
+    g_atomic_int_set(&reader.stop, 1);
+    g_thread_join(thread);
+    g_test_message("%" G_GUINT64_FORMAT " readings", reader.readings);
+    g_assert_cmpuint(reader.readings, >, 1000);
+    engine_free(engine);
+}
+
+/* Many timers, random periods, random changes: each count is right in the end. */
+static void test_many(void)
+{
+    enum { N = 200 };
+    struct engine *engine = start_engine(N);
+    g_autofree struct timer *timers = g_new(struct timer, N);
+
+    for (int i = 0; i < N; i++) {
+        add(engine, &timers[i]);
+        engine_start(timers[i].timer, engine_clock(),
+                     period_from_units((uint64_t)g_test_rand_int_range(10000, 200000)));
+    }
+    for (int i = 0; i < 200; i++) {
+        struct timer *timer = &timers[g_test_rand_int_range(0, N)];
+        engine_start(timer->timer, engine_clock(),
+                     period_from_units((uint64_t)g_test_rand_int_range(10000, 200000)));
+        injector_model_hold(timer->model, (uint64_t)g_test_rand_int_range(10, 20000));
+        wait_ms(2);
+    }
+    for (int i = 0; i < N; i++) {
+        test_wait_until(20, read_ticks(&timers[i]).backlog == 0);
+        assert_all_taken(&timers[i]);
+    }
+    engine_free(engine);
+    for (int i = 0; i < N; i++) {
+        g_assert_cmpuint(timers[i].removed, ==, 1);
+    }
+}
+
+static void test_heartbeat(void)
+{
+    struct engine *engine = start_engine(1);
+    uint64_t before = engine_heartbeat(engine);
+
+    engine_ping(engine);
+    test_wait_until(5, engine_heartbeat(engine) > before);
+    engine_free(engine);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/engine/one", test_one);
+    g_test_add_func("/engine/outage", test_outage);
+    g_test_add_func("/engine/capacity", test_capacity);
+    g_test_add_func("/engine/hold", test_hold);
+    g_test_add_func("/engine/suspend", test_suspend);
+    g_test_add_func("/engine/readings", test_readings);
+    g_test_add_func("/engine/many", test_many);
+    g_test_add_func("/engine/heartbeat", test_heartbeat);
+    return g_test_run();
+}
