@@ -139,7 +139,7 @@ uint64_t engine_heartbeat(struct engine *engine)
 /* Reads until no writing came between. A writer is done within a fraction of a microsecond. */
 static void read_published(struct engine_timer *timer, struct published *ret)
 {
-    uint64_t words[PUBLISHED_WORDS];
+    uint64_t words[PUBLISHED_WORDS] = {0};
     uint32_t before, after;
 
     do {

@@ -37,7 +37,8 @@ struct guest {
     guest_changed_func changed;
     gpointer user_data;
 
-    GQueue requests;                /* the first one is being made */
+    GQueue requests; /* if `busy`, the first one is being made */
+    gboolean busy;
     struct partition_change change; /* of the first one, while its route is made */
     guint drain_source;             /* waiting for a tick in flight */
 };
@@ -75,7 +76,8 @@ static void finish(struct guest *guest, const GError *error)
 
     guest_ref(guest);
     request->done(error, request->user_data);
-    if (!guest->removed && !g_queue_is_empty(&guest->requests)) {
+    guest->busy = !guest->removed && !g_queue_is_empty(&guest->requests);
+    if (guest->busy) {
         start_first(guest);
     }
     guest_unref(guest);
@@ -186,7 +188,8 @@ static void start_first(struct guest *guest)
 static void enqueue(struct guest *guest, const struct request *request)
 {
     g_queue_push_tail(&guest->requests, g_memdup2(request, sizeof *request));
-    if (g_queue_get_length(&guest->requests) == 1) {
+    if (!guest->busy) {
+        guest->busy = TRUE;
         start_first(guest);
     }
 }
