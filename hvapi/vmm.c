@@ -11,6 +11,7 @@
 #include "common/status.h"
 #include "hvapi/client.h"
 #include <gio/gunixfdlist.h>
+#include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -30,8 +31,9 @@ struct hvapi_vmm {
     HvtDbusVmm *object;
     guint watch;
 
-    GMutex lock;   /* guards what follows */
-    GCond settled; /* the first attempt to attach has ended */
+    /* POSIX's, not GLib's, so that the thread sanitizer sees them. */
+    pthread_mutex_t lock;   /* guards what follows */
+    pthread_cond_t settled; /* the first attempt to attach has ended */
     gboolean tried;
     HV_PARTITION_ID id; /* 0: the daemon does not have it at the moment */
     HV_PARTITION_ID last_id;
@@ -100,8 +102,7 @@ static HV_PARTITION_ID attach(hvapi_vmm *vmm, GError **error)
 
 static void settle(hvapi_vmm *vmm, HV_PARTITION_ID id, GError *error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&vmm->lock);
-
+    pthread_mutex_lock(&vmm->lock);
     vmm->id = id;
     if (id != HV_PARTITION_ID_INVALID) {
         vmm->last_id = id;
@@ -109,10 +110,11 @@ static void settle(hvapi_vmm *vmm, HV_PARTITION_ID id, GError *error)
     if (!vmm->tried) {
         vmm->tried = TRUE;
         vmm->first_error = error;
-        g_cond_signal(&vmm->settled);
+        pthread_cond_signal(&vmm->settled);
     } else {
         g_clear_error(&error); /* the next appearance of the daemon is the next attempt */
     }
+    pthread_mutex_unlock(&vmm->lock);
 }
 
 static void on_daemon_appeared(G_GNUC_UNUSED GDBusConnection *connection,
@@ -124,9 +126,9 @@ static void on_daemon_appeared(G_GNUC_UNUSED GDBusConnection *connection,
     HV_PARTITION_ID id = attach(vmm, &error);
 
     settle(vmm, id, error);
-    g_mutex_lock(&vmm->lock);
+    pthread_mutex_lock(&vmm->lock);
     gboolean running = vmm->running;
-    g_mutex_unlock(&vmm->lock);
+    pthread_mutex_unlock(&vmm->lock);
     if (id != HV_PARTITION_ID_INVALID && !running) {
         g_autoptr(GVariant) reply =
             call_partition(vmm, id, "SetRunning", g_variant_new("(b)", FALSE), NULL);
@@ -223,8 +225,8 @@ static void free_vmm(hvapi_vmm *vmm)
     g_main_loop_unref(vmm->loop);
     g_main_context_unref(vmm->context);
     g_clear_error(&vmm->first_error);
-    g_mutex_clear(&vmm->lock);
-    g_cond_clear(&vmm->settled);
+    pthread_mutex_destroy(&vmm->lock);
+    pthread_cond_destroy(&vmm->settled);
     g_free(vmm->name);
     g_free(vmm->uuid);
     g_free(vmm);
@@ -251,8 +253,8 @@ static hvapi_vmm *new_vmm(const hvapi_vmm_config *config)
     vmm->running = TRUE;
     vmm->context = g_main_context_new();
     vmm->loop = g_main_loop_new(vmm->context, FALSE);
-    g_mutex_init(&vmm->lock);
-    g_cond_init(&vmm->settled);
+    pthread_mutex_init(&vmm->lock, NULL);
+    pthread_cond_init(&vmm->settled, NULL);
     return vmm;
 }
 
@@ -272,13 +274,13 @@ HV_STATUS hvapi_vmm_hand_over(const hvapi_vmm_config *config, hvapi_vmm **ret_vm
         return client_fail_with(HV_STATUS_INVALID_PARAMETER, "tick_fd or ack_fd is not open");
     }
     vmm->thread = g_thread_new("hvapi-vmm", vmm_thread, vmm);
-    g_mutex_lock(&vmm->lock);
+    pthread_mutex_lock(&vmm->lock);
     while (!vmm->tried) {
-        g_cond_wait(&vmm->settled, &vmm->lock);
+        pthread_cond_wait(&vmm->settled, &vmm->lock);
     }
     HV_PARTITION_ID id = vmm->id;
     HV_STATUS status = vmm->first_error != NULL ? client_fail(vmm->first_error) : HV_STATUS_SUCCESS;
-    g_mutex_unlock(&vmm->lock);
+    pthread_mutex_unlock(&vmm->lock);
     if (status != HV_STATUS_SUCCESS) {
         stop(vmm);
         return status;
@@ -293,9 +295,9 @@ static HV_STATUS tell_daemon(hvapi_vmm *vmm, const char *method, GVariant *param
     g_autoptr(GVariant) sunk = g_variant_ref_sink(parameters);
     g_autoptr(GError) error = NULL;
 
-    g_mutex_lock(&vmm->lock);
+    pthread_mutex_lock(&vmm->lock);
     HV_PARTITION_ID id = vmm->id;
-    g_mutex_unlock(&vmm->lock);
+    pthread_mutex_unlock(&vmm->lock);
     if (id == HV_PARTITION_ID_INVALID) {
         return client_fail_with(HV_STATUS_INVALID_PARTITION_STATE,
                                 "hvtimerd does not have this VM at the moment");
@@ -306,9 +308,9 @@ static HV_STATUS tell_daemon(hvapi_vmm *vmm, const char *method, GVariant *param
 
 HV_STATUS hvapi_vmm_set_running(hvapi_vmm *vmm, int running)
 {
-    g_mutex_lock(&vmm->lock);
+    pthread_mutex_lock(&vmm->lock);
     vmm->running = running != 0; /* told again to a daemon that comes back */
-    g_mutex_unlock(&vmm->lock);
+    pthread_mutex_unlock(&vmm->lock);
     return tell_daemon(vmm, "SetRunning", g_variant_new("(b)", running != 0));
 }
 
@@ -322,9 +324,9 @@ void hvapi_vmm_take_back(hvapi_vmm *vmm)
     if (vmm == NULL) {
         return;
     }
-    g_mutex_lock(&vmm->lock);
+    pthread_mutex_lock(&vmm->lock);
     HV_PARTITION_ID id = vmm->id;
-    g_mutex_unlock(&vmm->lock);
+    pthread_mutex_unlock(&vmm->lock);
     if (id != HV_PARTITION_ID_INVALID) {
         g_autoptr(GVariant) reply = call(vmm, CLIENT_ROOT_PATH, "org.hvtimer1.Manager", "Detach",
                                          g_variant_new("(t)", id), NULL, NULL);
