@@ -192,7 +192,7 @@ static gboolean on_guest_reset(BusPartition *self, GDBusMethodInvocation *invoca
 static gboolean on_hold(HvtDbusModel *model, GDBusMethodInvocation *invocation,
                         guint64 microseconds, BusPartition *self)
 {
-    if (self->guest != NULL) {
+    if (self->guest != NULL && injector_as_model(guest_injector(self->guest)) != NULL) {
         injector_model_hold(guest_injector(self->guest), microseconds);
     }
     hvt_dbus_model_complete_hold(model, invocation);
@@ -226,11 +226,9 @@ static BusPartition *partition_of(GDBusObjectSkeleton *object)
 static void set_identity(BusPartition *self)
 {
     const struct guest_identity *identity = guest_identity(self->guest);
-    const struct injector_ops *ops = guest_injector(self->guest)->ops;
 
-    g_object_set(self, "id", identity->id, "name", identity->name, "uuid", identity->uuid, "pid",
-                 identity->pid, "source", identity->source, "injector", ops->name, "base-timer",
-                 ops->base_timer, NULL);
+    g_object_set(self, "id", identity->id, "name", identity->name, "uuid", identity->uuid, "source",
+                 identity->source, NULL);
 }
 
 static void connect_methods(BusPartition *self)
@@ -263,11 +261,33 @@ GDBusObjectSkeleton *bus_partition_new(struct guest *guest, struct vmm_source *v
     set_identity(self);
     connect_methods(self);
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(self));
-    if (injector_as_model(guest_injector(guest)) != NULL) {
+    if (g_str_equal(guest_identity(guest)->source, "model")) {
         add_model(object, self);
     }
     bus_partition_update(object);
     return object;
+}
+
+static const char *const state_names[] = {
+    [GUEST_OFF] = "shutoff",
+    [GUEST_RUNNING] = "running",
+    [GUEST_PAUSED] = "paused",
+};
+
+static void update_delivery(BusPartition *self)
+{
+    const struct injector *injector = guest_injector(self->guest);
+    struct engine_reading reading;
+
+    if (injector == NULL) {
+        g_object_set(self, "injector", "none", "accounting", "none", "base-timer", "none",
+                     "attach-stall-us", (guint64)0, NULL);
+        return;
+    }
+    guest_read(self->guest, &reading);
+    g_object_set(self, "injector", injector->ops->name, "accounting",
+                 reading.closed_loop ? "closed-loop" : "open-loop", "base-timer",
+                 injector->ops->base_timer, "attach-stall-us", injector->attach_stall_us, NULL);
 }
 
 void bus_partition_update(GDBusObjectSkeleton *object)
@@ -275,12 +295,12 @@ void bus_partition_update(GDBusObjectSkeleton *object)
     BusPartition *self = partition_of(object);
     const struct partition *partition = guest_partition(self->guest);
 
-    g_object_set(self, "state", guest_is_running(self->guest) ? "running" : "paused", "accounting",
-                 guest_is_closed_loop(self->guest) ? "closed-loop" : "open-loop",
-                 "emulated-timer-period", period_to_units(partition->period),
-                 "emulated-timer-control", partition->control, "period-ns",
-                 period_ns(partition->period), "policy",
+    g_object_set(self, "state", state_names[guest_state(self->guest)], "pid",
+                 guest_pid(self->guest), "emulated-timer-period",
+                 period_to_units(partition->period), "emulated-timer-control", partition->control,
+                 "period-ns", period_ns(partition->period), "policy",
                  bus_policy_to_variant(guest_policy(self->guest)), NULL);
+    update_delivery(self);
 }
 
 void bus_partition_end(GDBusObjectSkeleton *object)

@@ -141,38 +141,58 @@ static void inject(struct engine_timer *t, uint64_t now)
     lateness_count(&t->lateness, now > ready ? now - ready : 0);
 }
 
+/* Returns when to look again, if no acknowledgement comes before. */
+static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *t, uint64_t now,
+                                         uint64_t when)
+{
+    const struct ticker *ticker = &t->now.ticker;
+    uint64_t patience_ends = ticker->unanswered_ns + ENGINE_PATIENCE_NS;
+
+    await_acknowledgement(e, t);
+    if (!t->in_epoll && ticker->min_interval_ns != 0) {
+        return now + ticker->min_interval_ns;
+    }
+    if (!t->unanswered_told && now >= patience_ends) {
+        t->unanswered_told = true;
+        tell(e, t, ENGINE_UNANSWERED);
+    }
+    return t->unanswered_told || when < patience_ends ? when : patience_ends;
+}
+
+/* Held back, for a change of the route: waits until none is in flight. */
+static uint64_t act_held(struct engine *e, struct engine_timer *t)
+{
+    t->now.unwatched = true;
+    if (t->now.ticker.counts.in_flight > 0) {
+        await_acknowledgement(e, t);
+        return t->in_epoll ? TICKER_NEVER : engine_clock() + t->now.ticker.min_interval_ns;
+    }
+    if (!t->held_told) {
+        t->held_told = true;
+        tell(e, t, ENGINE_HELD);
+    }
+    return TICKER_NEVER;
+}
+
 /* Does what can be done now; returns when to look again. */
 static uint64_t act(struct engine *e, struct engine_timer *t, uint64_t now)
 {
     struct ticker *ticker = &t->now.ticker;
-    uint64_t when = TICKER_NEVER;
-    enum ticker_action action = TICKER_WAIT_ACK;
+    uint64_t when;
 
     if (t->held) {
-        if (ticker->counts.in_flight == 0) {
-            if (!t->held_told) {
-                tell(e, t, ENGINE_HELD);
-                t->held_told = true;
-            }
-            return TICKER_NEVER;
-        }
-    } else {
-        action = ticker_next(ticker, now, &when);
-        if (action == TICKER_INJECT && !t->injector->ops->inject(t->injector, now)) {
+        return act_held(e, t);
+    }
+    enum ticker_action action = ticker_next(ticker, now, &when);
+    if (action == TICKER_INJECT) {
+        if (!t->injector->ops->inject(t->injector, now)) {
             return now + ticker->min_interval_ns;
         }
-        if (action == TICKER_INJECT) {
-            inject(t, now);
-            action = ticker_next(ticker, now, &when);
-        }
+        inject(t, now);
+        action = ticker_next(ticker, now, &when);
     }
-    if (action == TICKER_WAIT_ACK) {
-        await_acknowledgement(e, t);
-        if (!t->in_epoll && ticker->min_interval_ns != 0) {
-            when = now + ticker->min_interval_ns;
-        }
-    }
-    return when;
+    t->now.unwatched = action == TICKER_WAIT_ACK || action == TICKER_IDLE;
+    return action == TICKER_WAIT_ACK ? wait_for_acknowledgement(e, t, now, when) : when;
 }
 
 static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint64_t skipped,
@@ -187,6 +207,9 @@ static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint
         !t->skipping_told) {
         t->skipping_told = true;
         tell(e, t, ENGINE_SKIPPED);
+    }
+    if (ticker->counts.in_flight == 0) {
+        t->unanswered_told = false;
     }
     if (ticker->feedback_lost && !feedback_lost) {
         tell(e, t, ENGINE_FEEDBACK_LOST);

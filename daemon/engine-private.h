@@ -40,7 +40,8 @@ struct event {
 /* What is published of a timer: a sequence lock, all of whose words are atomic. */
 struct published {
     struct ticker ticker;
-    uint64_t deadline; /* when the engine will look at it again */
+    uint64_t deadline;  /* when the engine will look at it again */
+    uint64_t unwatched; /* not 0: ticks may fall due before it does */
 };
 #define PUBLISHED_WORDS (sizeof(struct published) / sizeof(uint64_t))
 _Static_assert(sizeof(struct published) % sizeof(uint64_t) == 0, "copied word by word");
@@ -55,6 +56,7 @@ struct engine_timer {
     bool held;
     bool held_told;
     bool skipping_told;
+    bool unanswered_told;
 
     /* Written by the engine thread, read by any. */
     _Atomic uint32_t sequence;

@@ -51,7 +51,8 @@ static void post_simple(struct engine_timer *timer, enum command_kind kind)
 }
 
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
-                                const struct ticker_policy *policy, engine_event_func event,
+                                const struct ticker_policy *policy,
+                                const struct ticker_counts *counts, engine_event_func event,
                                 gpointer user_data)
 {
     if (engine->timers == engine->capacity) {
@@ -65,6 +66,10 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     timer->now.deadline = TICKER_NEVER;
     ticker_init(&timer->now.ticker, policy, injector->ops->acknowledged != NULL,
                 injector->feedback_timeout_ns);
+    if (counts != NULL) {
+        timer->now.ticker.counts = *counts;
+        ticker_assume_taken(&timer->now.ticker);
+    }
     engine_publish(timer);
     engine->timers++;
     post_simple(timer, COMMAND_ADD);
@@ -158,8 +163,8 @@ void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
 
     read_published(timer, &published);
     /* A timer that waits for the guest is not looked at as its ticks fall due: do it here, on the
-     * copy. Where a deadline is set the engine will, and must not be anticipated. */
-    if (published.deadline == TICKER_NEVER) {
+     * copy. Otherwise the engine will, and must not be anticipated. */
+    if (published.unwatched) {
         ticker_advance(&published.ticker, engine_clock());
     }
     ret_reading->ticks = published.ticker.counts;

@@ -27,9 +27,13 @@ struct engine_config {
 enum engine_event {
     ENGINE_HELD,          /* as engine_hold() asked: no tick is in flight */
     ENGINE_SKIPPED,       /* ticks were given up: the limit was reached (once an outage) */
+    ENGINE_UNANSWERED,    /* a tick has been in flight for ENGINE_PATIENCE_NS (once an outage) */
     ENGINE_FEEDBACK_LOST, /* no acknowledgement came: open loop from here on */
     ENGINE_REMOVED,       /* as engine_remove() asked: the timer is no more */
 };
+
+/* How long a tick may be in flight before somebody should look whether its way still exists. */
+#define ENGINE_PATIENCE_NS UINT64_C(2000000000)
 
 typedef void (*engine_event_func)(enum engine_event event, gpointer user_data);
 
@@ -53,10 +57,12 @@ void engine_ping(struct engine *engine);
 /* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */
 uint64_t engine_clock(void);
 
-/* A timer, stopped. NULL if there are as many as there may be. The injector belongs to the engine
- * until ENGINE_REMOVED. */
+/* A timer, stopped. @counts: (nullable): what it goes on counting from; a tick in flight there is
+ * taken to be acknowledged, and the backlog is kept. NULL if there are as many timers as there may
+ * be. The injector belongs to the engine until ENGINE_REMOVED. */
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
-                                const struct ticker_policy *policy, engine_event_func event,
+                                const struct ticker_policy *policy,
+                                const struct ticker_counts *counts, engine_event_func event,
                                 gpointer user_data);
 
 /* Ends the timer; nothing else may be asked of it. ENGINE_REMOVED is its last event. */

@@ -3,10 +3,7 @@
 #include "daemon/guest.h"
 
 #include "common/status.h"
-
-/* How long a tick in flight may take to be acknowledged before its route is changed under it. It
- * is not lost then: it is pending in the guest's local APIC, only its EOI won't be seen. */
-#define DRAIN_MS 100
+#include "daemon/delivery.h"
 
 enum change_kind {
     CHANGE_PROPERTY,
@@ -20,44 +17,50 @@ struct request {
     uint32_t code;
     uint64_t value; /* of CHANGE_BOTH: the control */
     struct period period;
+    uint64_t start_ns; /* of CHANGE_BOTH: when the first period begins; 0: when all is done */
+    char injector[16];
     guest_done_func done;
     gpointer user_data;
 };
 
 struct guest {
     struct guest_identity identity;
-    gatomicrefcount references; /* the owner, the timer, a route being made */
+    int references; /* the owner's, and those of calls under way */
     gboolean removed;
-    gboolean running;
+    enum guest_state state;
+    uint32_t pid;
+    unsigned life; /* which VM it is that runs: a call for an earlier one has come too late */
+    struct engine *engine;
     const struct guest_settings *settings;
-    struct partition partition;
-    struct ticker_policy policy;
-    struct injector *injector;
-    struct engine_timer *timer;
     guest_changed_func changed;
     gpointer user_data;
 
+    struct partition partition;
+    struct ticker_policy policy;
+    struct guest_attacher attacher; /* attach NULL: its injector was handed over */
+    struct delivery *delivery;      /* NULL: nothing is delivered */
+    struct ticker_counts counts;    /* while there is no delivery */
+
     GQueue requests; /* if `busy`, the first one is being made */
     gboolean busy;
-    struct partition_change change; /* of the first one, while its route is made */
-    guint drain_source;             /* waiting for a tick in flight */
+    struct partition_change change; /* of the first one */
 };
 
 static void start_first(struct guest *guest);
 
+static struct guest *guest_ref(struct guest *guest)
+{
+    guest->references++;
+    return guest;
+}
+
 static void guest_unref(struct guest *guest)
 {
-    if (g_atomic_ref_count_dec(&guest->references)) {
+    if (--guest->references == 0) {
         g_free((char *)guest->identity.name);
         g_free((char *)guest->identity.uuid);
         g_free(guest);
     }
-}
-
-static struct guest *guest_ref(struct guest *guest)
-{
-    g_atomic_ref_count_inc(&guest->references);
-    return guest;
 }
 
 static void tell_changed(struct guest *guest)
@@ -65,6 +68,12 @@ static void tell_changed(struct guest *guest)
     if (!guest->removed) {
         guest->changed(guest, guest->user_data);
     }
+}
+
+static GError *error_about(const struct guest *guest, HV_STATUS status, const char *reason)
+{
+    return g_error_new(HV_STATUS_ERROR, status, "partition %" G_GUINT64_FORMAT " (%s): %s",
+                       guest->identity.id, guest->identity.name, reason);
 }
 
 /* ---- the queue of changes ---- */
@@ -85,55 +94,144 @@ static void finish(struct guest *guest, const GError *error)
 
 static void fail(struct guest *guest, HV_STATUS status, const char *reason)
 {
-    g_autoptr(GError) error =
-        g_error_new(HV_STATUS_ERROR, status, "partition %" G_GUINT64_FORMAT " (%s): %s",
-                    guest->identity.id, guest->identity.name, reason);
+    g_autoptr(GError) error = error_about(guest, status, reason);
+
     finish(guest, error);
+}
+
+static void fail_all(struct guest *guest, HV_STATUS status, const char *reason)
+{
+    g_autoptr(GError) error = error_about(guest, status, reason);
+    struct request *request;
+
+    while ((request = g_queue_pop_head(&guest->requests)) != NULL) {
+        request->done(error, request->user_data);
+        g_free(request);
+    }
+    guest->busy = FALSE;
+}
+
+/* ---- making the first change ---- */
+
+/* A call on behalf of one VM. If it comes back too late, whoever it was for is gone. */
+struct call {
+    struct guest *guest;
+    unsigned life;
+};
+
+static struct call *call_new(struct guest *guest)
+{
+    struct call *call = g_new(struct call, 1);
+
+    *call = (struct call){guest_ref(guest), guest->life};
+    return call;
+}
+
+static gboolean call_is_late(const struct call *call)
+{
+    return call->guest->removed || call->guest->life != call->life;
+}
+
+static void call_free(struct call *call)
+{
+    guest_unref(call->guest);
+    g_free(call);
+}
+
+static void on_stopped(const struct ticker_counts *counts, gpointer user_data)
+{
+    struct call *call = user_data;
+
+    if (!call_is_late(call)) {
+        call->guest->counts = *counts;
+        tell_changed(call->guest);
+        finish(call->guest, NULL);
+    }
+    call_free(call);
+}
+
+/* A timer that does not run leaves nothing behind in a VM that was not handed over. */
+static gboolean let_go(struct guest *guest)
+{
+    struct engine_reading reading;
+
+    if (guest->delivery == NULL || guest->attacher.attach == NULL) {
+        return FALSE;
+    }
+    guest_read(guest, &reading); /* to be shown until the last ones are known */
+    guest->counts = reading.ticks;
+    guest->partition.routed = false;
+    delivery_end(g_steal_pointer(&guest->delivery), TRUE, on_stopped, call_new(guest));
+    return TRUE;
 }
 
 static void commit(struct guest *guest)
 {
     const struct partition_change *change = &guest->change;
+    const struct request *request = g_queue_peek_head(&guest->requests);
 
     partition_commit(&guest->partition, change);
     if (change->start) {
-        engine_start(guest->timer, engine_clock(), change->period);
-    } else if (change->stop) {
-        engine_stop(guest->timer);
+        engine_start(delivery_timer(guest->delivery),
+                     request->start_ns != 0 ? request->start_ns : engine_clock(), change->period);
+    } else if (change->stop && guest->delivery != NULL) {
+        engine_stop(delivery_timer(guest->delivery));
     }
     tell_changed(guest);
-    finish(guest, NULL);
+    if (!change->stop || !let_go(guest)) {
+        finish(guest, NULL);
+    }
 }
 
 static void on_routed(const GError *error, gpointer user_data)
 {
     struct guest *guest = user_data;
 
-    if (!guest->removed) {
-        engine_release(guest->timer, error == NULL);
-        if (error != NULL) {
-            fail(guest, HV_STATUS_INVALID_PARTITION_STATE, error->message);
-        } else {
-            commit(guest);
-        }
+    if (error != NULL) {
+        fail(guest, HV_STATUS_INVALID_PARTITION_STATE, error->message);
+    } else {
+        commit(guest);
     }
-    guest_unref(guest);
 }
 
-static void make_route(struct guest *guest)
+static void on_delivery_event(enum engine_event event, gpointer user_data);
+
+static gboolean deliver_with(struct guest *guest, struct injector *injector)
 {
-    g_clear_handle_id(&guest->drain_source, g_source_remove);
-    guest->injector->ops->set_route(guest->injector, guest->change.control, on_routed,
-                                    guest_ref(guest));
+    guest->delivery = delivery_new(guest->engine, injector, &guest->policy, &guest->counts,
+                                   on_delivery_event, guest);
+    if (guest->delivery != NULL && guest->state == GUEST_PAUSED) {
+        engine_freeze(delivery_timer(guest->delivery));
+    }
+    return guest->delivery != NULL;
 }
 
-static gboolean on_drain_timeout(gpointer user_data)
-{
-    struct guest *guest = user_data;
+static const char full[] = "there are as many partitions as configured (limits.partitions)";
 
-    guest->drain_source = 0;
-    make_route(guest);
-    return G_SOURCE_REMOVE;
+static void on_attached(struct injector *injector, const GError *error, gpointer user_data)
+{
+    struct call *call = user_data;
+    struct guest *guest = call->guest;
+
+    if (call_is_late(call)) {
+        if (injector != NULL) {
+            injector->ops->free(injector);
+        }
+    } else if (injector == NULL) {
+        fail(guest, hv_status_from_error(error), error->message);
+    } else if (!deliver_with(guest, injector)) {
+        fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, full);
+    } else {
+        commit(guest);
+    }
+    call_free(call);
+}
+
+static void attach(struct guest *guest, const struct request *request)
+{
+    guest->attacher.attach(*request->injector != '\0' ? request->injector : "auto",
+                           guest->change.control, on_attached, call_new(guest),
+                           guest->attacher.user_data);
 }
 
 static const char *reason_for(HV_STATUS status)
@@ -147,7 +245,8 @@ static const char *reason_for(HV_STATUS status)
                "and period_max)";
     case HV_STATUS_INVALID_PARAMETER:
         return "the control has a vector below 16, a delivery mode other than fixed (0) and lowest "
-               "priority (1), or reserved bits set";
+               "priority (1), reserved bits set, or a destination above 255, which only a VMM "
+               "that routes by MSI takes";
     default:
         return "the change is not possible";
     }
@@ -171,17 +270,45 @@ static HV_STATUS plan(struct guest *guest, const struct request *request)
     }
 }
 
+/* An injector that can't be the one asked for, as that which delivers is another. */
+static gboolean wants_another(const struct guest *guest, const struct request *request)
+{
+    const char *wanted = request->injector;
+
+    return guest->delivery != NULL && *wanted != '\0' && !g_str_equal(wanted, "auto") &&
+           !g_str_equal(wanted, delivery_injector(guest->delivery)->ops->name);
+}
+
+static void refuse_another(struct guest *guest, const struct request *request)
+{
+    g_autofree char *reason =
+        g_strdup_printf("its ticks can't go by \"%s\" now, only by \"%s\"; `hvtimerctl disable` it "
+                        "first, if its VM "
+                        "was not handed over",
+                        request->injector, delivery_injector(guest->delivery)->ops->name);
+
+    fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
+}
+
 static void start_first(struct guest *guest)
 {
-    HV_STATUS status = plan(guest, g_queue_peek_head(&guest->requests));
+    const struct request *request = g_queue_peek_head(&guest->requests);
 
+    if (guest->state == GUEST_OFF) {
+        fail(guest, HV_STATUS_INVALID_PARTITION_STATE, "its VM does not run; start it first");
+        return;
+    }
+    HV_STATUS status = plan(guest, request);
     if (status != HV_STATUS_SUCCESS) {
         fail(guest, status, reason_for(status));
-    } else if (guest->change.route) {
-        guest->drain_source = g_timeout_add(DRAIN_MS, on_drain_timeout, guest);
-        engine_hold(guest->timer);
-    } else {
+    } else if (wants_another(guest, request)) {
+        refuse_another(guest, request);
+    } else if (!guest->change.route) {
         commit(guest);
+    } else if (guest->delivery == NULL) {
+        attach(guest, request);
+    } else {
+        delivery_route(guest->delivery, guest->change.control, on_routed, guest);
     }
 }
 
@@ -196,36 +323,29 @@ static void enqueue(struct guest *guest, const struct request *request)
 
 /* ---- events of the engine ---- */
 
-static void on_feedback_lost(struct guest *guest)
-{
-    g_warning("partition %" G_GUINT64_FORMAT " (%s): the platform reports no EOIs, so the ticks "
-              "that the guest misses can't be seen: open loop",
-              guest->identity.id, guest->identity.name);
-    tell_changed(guest);
-}
-
-static void on_engine_event(enum engine_event event, gpointer user_data)
+static void on_delivery_event(enum engine_event event, gpointer user_data)
 {
     struct guest *guest = user_data;
+    const struct injector *injector = delivery_injector(guest->delivery);
 
     switch (event) {
-    case ENGINE_HELD:
-        if (!guest->removed && guest->drain_source != 0) {
-            make_route(guest);
-        }
-        break;
     case ENGINE_SKIPPED:
         g_message("partition %" G_GUINT64_FORMAT " (%s): missed ticks are older than the limit of "
                   "%u ms; they are skipped",
                   guest->identity.id, guest->identity.name, guest->policy.limit_ms);
         break;
     case ENGINE_FEEDBACK_LOST:
-        on_feedback_lost(guest);
+        g_warning("partition %" G_GUINT64_FORMAT " (%s): the platform reports no EOIs, so the "
+                  "ticks that the guest misses can't be seen: open loop",
+                  guest->identity.id, guest->identity.name);
+        tell_changed(guest);
         break;
-    case ENGINE_REMOVED:
-        guest->injector->ops->free(guest->injector);
-        guest->injector = NULL;
-        guest_unref(guest);
+    case ENGINE_UNANSWERED:
+        if (injector->ops->check != NULL) {
+            injector->ops->check(delivery_injector(guest->delivery));
+        }
+        break;
+    default:
         break;
     }
 }
@@ -233,49 +353,97 @@ static void on_engine_event(enum engine_event event, gpointer user_data)
 /* ---- life ---- */
 
 struct guest *guest_new(const struct guest_identity *identity, struct engine *engine,
-                        struct injector *injector, const struct guest_settings *settings,
-                        guest_changed_func changed, gpointer user_data, GError **error)
+                        const struct guest_settings *settings, guest_changed_func changed,
+                        gpointer user_data)
 {
     struct guest *guest = g_new0(struct guest, 1);
 
-    guest->timer = engine_add(engine, injector, &settings->policy, on_engine_event, guest);
-    if (guest->timer == NULL) {
-        g_set_error_literal(error, HV_STATUS_ERROR, HV_STATUS_INSUFFICIENT_MEMORY,
-                            "there are as many partitions as configured (limits.partitions)");
-        injector->ops->free(injector);
-        g_free(guest);
-        return NULL;
-    }
     guest->identity = *identity;
     guest->identity.name = g_strdup(identity->name);
     guest->identity.uuid = g_strdup(identity->uuid);
-    g_atomic_ref_count_init(&guest->references);
-    guest_ref(guest); /* the timer's, until ENGINE_REMOVED */
-    guest->running = TRUE;
+    guest->references = 1;
+    guest->engine = engine;
     guest->settings = settings;
     guest->policy = settings->policy;
-    guest->injector = injector;
     guest->changed = changed;
     guest->user_data = user_data;
-    partition_init(&guest->partition, injector->wide_mda);
+    partition_init(&guest->partition, false);
     return guest;
+}
+
+/* What belonged to the VM goes with it. */
+static void end_vm(struct guest *guest, gboolean gently)
+{
+    guest->life++;
+    if (guest->delivery != NULL) {
+        delivery_end(g_steal_pointer(&guest->delivery), gently, NULL, NULL);
+    }
+    if (guest->attacher.free != NULL) {
+        guest->attacher.free(guest->attacher.user_data);
+    }
+    guest->attacher = (struct guest_attacher){0};
+    guest->counts = (struct ticker_counts){0};
+    guest->policy = guest->settings->policy;
+    guest->pid = 0;
+    partition_init(&guest->partition, false);
 }
 
 void guest_remove(struct guest *guest)
 {
-    g_autoptr(GError) error = g_error_new(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID,
-                                          "partition %" G_GUINT64_FORMAT " (%s) has ended",
-                                          guest->identity.id, guest->identity.name);
-    g_autofree struct request *request = NULL;
-
     guest->removed = TRUE;
-    g_clear_handle_id(&guest->drain_source, g_source_remove);
-    while ((request = g_queue_pop_head(&guest->requests)) != NULL) {
-        request->done(error, request->user_data);
-        g_clear_pointer(&request, g_free);
-    }
-    engine_remove(guest->timer);
+    fail_all(guest, HV_STATUS_INVALID_PARTITION_ID, "it has ended");
+    end_vm(guest, guest->state != GUEST_OFF);
     guest_unref(guest);
+}
+
+void guest_turn_off(struct guest *guest)
+{
+    if (guest->state == GUEST_OFF) {
+        return;
+    }
+    guest->state = GUEST_OFF;
+    fail_all(guest, HV_STATUS_INVALID_PARTITION_STATE, "its VM has ended");
+    end_vm(guest, FALSE);
+    tell_changed(guest);
+}
+
+gboolean guest_start_with(struct guest *guest, uint32_t pid, struct injector *injector,
+                          GError **error)
+{
+    bool wide_mda = injector->wide_mda;
+
+    if (!deliver_with(guest, injector)) {
+        g_propagate_error(error, error_about(guest, HV_STATUS_INSUFFICIENT_MEMORY, full));
+        return FALSE;
+    }
+    partition_init(&guest->partition, wide_mda);
+    guest->state = GUEST_RUNNING;
+    guest->pid = pid;
+    tell_changed(guest);
+    return TRUE;
+}
+
+void guest_start(struct guest *guest, uint32_t pid, const struct guest_attacher *attacher)
+{
+    guest_turn_off(guest); /* an end that was not noticed */
+    guest->attacher = *attacher;
+    guest->state = GUEST_RUNNING;
+    guest->pid = pid;
+    tell_changed(guest);
+}
+
+void guest_set_running(struct guest *guest, gboolean running)
+{
+    enum guest_state state = running ? GUEST_RUNNING : GUEST_PAUSED;
+
+    if (guest->state == GUEST_OFF || guest->state == state) {
+        return;
+    }
+    guest->state = state;
+    if (guest->delivery != NULL) {
+        (running ? engine_thaw : engine_freeze)(delivery_timer(guest->delivery));
+    }
+    tell_changed(guest);
 }
 
 /* ---- what can be asked ---- */
@@ -297,25 +465,26 @@ const struct ticker_policy *guest_policy(const struct guest *guest)
 
 struct injector *guest_injector(struct guest *guest)
 {
-    return guest->injector;
+    return guest->delivery != NULL ? delivery_injector(guest->delivery) : NULL;
 }
 
-gboolean guest_is_running(const struct guest *guest)
+enum guest_state guest_state(const struct guest *guest)
 {
-    return guest->running;
+    return guest->state;
 }
 
-gboolean guest_is_closed_loop(const struct guest *guest)
+uint32_t guest_pid(const struct guest *guest)
 {
-    struct engine_reading reading;
-
-    engine_read(guest->timer, &reading);
-    return reading.closed_loop;
+    return guest->pid;
 }
 
 void guest_read(struct guest *guest, struct engine_reading *ret_reading)
 {
-    engine_read(guest->timer, ret_reading);
+    if (guest->delivery != NULL) {
+        engine_read(delivery_timer(guest->delivery), ret_reading);
+    } else {
+        *ret_reading = (struct engine_reading){.ticks = guest->counts};
+    }
 }
 
 /* ---- what can be changed ---- */
@@ -333,42 +502,22 @@ void guest_set_property(struct guest *guest, uint32_t code, uint64_t value, gues
 void guest_enable(struct guest *guest, struct period period, uint64_t control, const char *injector,
                   guest_done_func done, gpointer user_data)
 {
-    const char *name = guest->injector->ops->name;
+    struct request request = {.kind = CHANGE_BOTH,
+                              .value = control,
+                              .period = period,
+                              .done = done,
+                              .user_data = user_data};
 
-    if (!g_str_equal(injector, "auto") && !g_str_equal(injector, name)) {
-        g_autoptr(GError) error =
-            g_error_new(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
-                        "partition %" G_GUINT64_FORMAT " (%s): its ticks can't go by \"%s\", only "
-                        "by \"%s\"",
-                        guest->identity.id, guest->identity.name, injector, name);
-        done(error, user_data);
-        return;
-    }
-    enqueue(guest, &(struct request){.kind = CHANGE_BOTH,
-                                     .value = control,
-                                     .period = period,
-                                     .done = done,
-                                     .user_data = user_data});
+    g_strlcpy(request.injector, injector, sizeof request.injector);
+    enqueue(guest, &request);
 }
 
 void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
 {
-    engine_guest_reset(guest->timer);
+    if (guest->delivery != NULL) {
+        engine_guest_reset(delivery_timer(guest->delivery));
+    }
     enqueue(guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
-}
-
-void guest_set_running(struct guest *guest, gboolean running)
-{
-    if (guest->running == running) {
-        return;
-    }
-    guest->running = running;
-    if (running) {
-        engine_thaw(guest->timer);
-    } else {
-        engine_freeze(guest->timer);
-    }
-    tell_changed(guest);
 }
 
 gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *policy, GError **error)
@@ -376,18 +525,20 @@ gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *polic
     const char *problem = ticker_policy_problem(policy);
 
     if (problem != NULL) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARAMETER,
-                    "partition %" G_GUINT64_FORMAT " (%s): %s", guest->identity.id,
-                    guest->identity.name, problem);
+        g_propagate_error(error, error_about(guest, HV_STATUS_INVALID_PARAMETER, problem));
         return FALSE;
     }
     guest->policy = *policy;
-    engine_set_policy(guest->timer, policy);
+    if (guest->delivery != NULL) {
+        engine_set_policy(delivery_timer(guest->delivery), policy);
+    }
     tell_changed(guest);
     return TRUE;
 }
 
 void guest_reset_backlog(struct guest *guest)
 {
-    engine_reset_backlog(guest->timer);
+    if (guest->delivery != NULL) {
+        engine_reset_backlog(delivery_timer(guest->delivery));
+    }
 }

@@ -18,8 +18,13 @@ struct guest_identity {
     uint64_t id;
     const char *name;
     const char *uuid;   /* "" where it has none */
-    const char *source; /* "vmm", "model" */
-    uint32_t pid;       /* 0 where there is none */
+    const char *source; /* "vmm", "model", "libvirt", "process" */
+};
+
+enum guest_state {
+    GUEST_OFF, /* has no VM: nothing can be set */
+    GUEST_RUNNING,
+    GUEST_PAUSED,
 };
 
 /* What of the configuration concerns a guest; it must outlive it, and may change under it. */
@@ -35,21 +40,46 @@ typedef void (*guest_done_func)(const GError *error, gpointer user_data);
 /* Something that guest_…() getters tell has changed. */
 typedef void (*guest_changed_func)(struct guest *guest, gpointer user_data);
 
-/* Takes @injector, in every case. NULL with INSUFFICIENT_MEMORY if the engine is full. */
+/* @injector: (transfer full): with its route in force, or NULL with @error, of HV_STATUS_ERROR. */
+typedef void (*guest_attached_func)(struct injector *injector, const GError *error,
+                                    gpointer done_data);
+
+/* How a guest whose VM was not handed over gets an injector, when its timer is to run. It is let go
+ * of when the timer stops. */
+struct guest_attacher {
+    /* @injector: "auto" or a name. Calls @done once, now or later. */
+    void (*attach)(const char *injector, uint64_t control, guest_attached_func done,
+                   gpointer done_data, gpointer user_data);
+    gpointer user_data;
+    GDestroyNotify free; /* of user_data */
+};
+
+/* Off, without a way to deliver ticks. */
 struct guest *guest_new(const struct guest_identity *identity, struct engine *engine,
-                        struct injector *injector, const struct guest_settings *settings,
-                        guest_changed_func changed, gpointer user_data, GError **error);
+                        const struct guest_settings *settings, guest_changed_func changed,
+                        gpointer user_data);
 
 /* Ends it: pending changes fail with INVALID_PARTITION_ID, @changed is not called any more. */
 void guest_remove(struct guest *guest);
 
+/* The VM runs, in process @pid (0: in none), and @injector is its for as long as it does. Takes
+ * @injector, in every case. Errors: INSUFFICIENT_MEMORY if the engine is full. */
+gboolean guest_start_with(struct guest *guest, uint32_t pid, struct injector *injector,
+                          GError **error);
+/* The VM runs, in process @pid; @attacher is copied, its user_data taken. */
+void guest_start(struct guest *guest, uint32_t pid, const struct guest_attacher *attacher);
+/* Suspended, or on again. A guest that is off stays so. */
+void guest_set_running(struct guest *guest, gboolean running);
+/* The VM is no more: properties and figures begin anew with the next. */
+void guest_turn_off(struct guest *guest);
+
 const struct guest_identity *guest_identity(const struct guest *guest);
 const struct partition *guest_partition(const struct guest *guest);
 const struct ticker_policy *guest_policy(const struct guest *guest);
+/* NULL: none at the moment. */
 struct injector *guest_injector(struct guest *guest);
-gboolean guest_is_running(const struct guest *guest);
-/* Acknowledgements are to be had, and come. */
-gboolean guest_is_closed_loop(const struct guest *guest);
+enum guest_state guest_state(const struct guest *guest);
+uint32_t guest_pid(const struct guest *guest);
 void guest_read(struct guest *guest, struct engine_reading *ret_reading);
 
 /* @done is called once, possibly before the call returns. */
@@ -60,9 +90,6 @@ void guest_enable(struct guest *guest, struct period period, uint64_t control, c
                   guest_done_func done, gpointer user_data);
 /* The guest was reset: forgets what was in flight; clears Enabled, unless configured otherwise. */
 void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data);
-
-/* Suspended, or on again. */
-void guest_set_running(struct guest *guest, gboolean running);
 
 /* Errors: INVALID_PARAMETER. */
 gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *policy, GError **error);

@@ -33,7 +33,10 @@ struct injector_ops {
      * between the call and @done, and the injector is not freed. */
     void (*set_route)(struct injector *injector, uint64_t control, injector_routed_func done,
                       gpointer user_data);
-    /* The engine has let go of it. */
+    /* (nullable) No acknowledgement has come for long: looks whether the way of its ticks is still
+     * there, and tells its source if not. */
+    void (*check)(struct injector *injector);
+    /* The engine has let go of it: puts back what it has touched. */
     void (*free)(struct injector *injector);
 };
 
@@ -46,4 +49,6 @@ struct injector {
     uint64_t feedback_timeout_ns;
     /* Routes by MSI, so that a 32-bit destination can be reached. */
     bool wide_mda;
+    /* How long the VM stood still for it. */
+    uint64_t attach_stall_us;
 };

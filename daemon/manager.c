@@ -102,23 +102,19 @@ static uint64_t choose_id(struct manager *manager, uint64_t wanted)
 }
 
 struct guest *manager_add(struct manager *manager, const struct guest_identity *identity,
-                          struct injector *injector, GError **error)
+                          GError **error)
 {
     struct guest_identity chosen = *identity;
 
     if (!check_free(manager, identity, error)) {
-        injector->ops->free(injector);
         return NULL;
     }
     chosen.id = choose_id(manager, identity->id);
-    struct guest *guest = guest_new(&chosen, manager->engine, injector, &manager->settings,
-                                    on_changed, manager, error);
-    if (guest == NULL) {
-        return NULL;
-    }
+    struct guest *guest =
+        guest_new(&chosen, manager->engine, &manager->settings, on_changed, manager);
     g_hash_table_insert(manager->guests, (gpointer)&guest_identity(guest)->id, guest);
-    g_message("partition %" G_GUINT64_FORMAT " (%s): attached, source %s, injector %s", chosen.id,
-              chosen.name, chosen.source, guest_injector(guest)->ops->name);
+    g_message("partition %" G_GUINT64_FORMAT " (%s): known, source %s", chosen.id, chosen.name,
+              chosen.source);
     if (manager->observer.added != NULL) {
         manager->observer.added(guest, manager->observer.user_data);
     }

@@ -28,10 +28,10 @@ void manager_configure(struct manager *manager, const struct config *config);
 
 void manager_set_observer(struct manager *manager, const struct manager_observer *observer);
 
-/* @identity->id: the id wanted, 0 for any; another is given if it is taken. Takes @injector, in
- * every case. Errors: OBJECT_IN_USE (name or UUID), INSUFFICIENT_MEMORY. */
+/* A guest that is off. @identity->id: the id wanted, 0 for any; another is given if it is taken.
+ * Errors: OBJECT_IN_USE (name or UUID). */
 struct guest *manager_add(struct manager *manager, const struct guest_identity *identity,
-                          struct injector *injector, GError **error);
+                          GError **error);
 
 void manager_remove(struct manager *manager, struct guest *guest);
 

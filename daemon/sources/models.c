@@ -30,8 +30,12 @@ static void add(struct model_source *source, const char *name)
 {
     struct guest_identity identity = {.name = name, .uuid = "", .source = "model"};
     g_autoptr(GError) error = NULL;
-    struct guest *guest = manager_add(source->manager, &identity, injector_model_new(), &error);
+    struct guest *guest = manager_add(source->manager, &identity, &error);
 
+    if (guest != NULL && !guest_start_with(guest, 0, injector_model_new(), &error)) {
+        manager_remove(source->manager, guest);
+        guest = NULL;
+    }
     if (guest == NULL) {
         g_warning("model %s: %s", name, error->message);
         return;

@@ -144,6 +144,24 @@ static struct injector *make_injector(struct vmm_source *source, const struct vm
     return injector;
 }
 
+static struct guest *add_guest(struct vmm_source *source, const struct vmm_offer *offer,
+                               struct injector *injector, GError **error)
+{
+    struct guest_identity identity = {
+        .id = offer->wanted_id, .name = offer->name, .uuid = offer->uuid, .source = "vmm"};
+    struct guest *guest = manager_add(source->manager, &identity, error);
+
+    if (guest == NULL) {
+        injector->ops->free(injector);
+        return NULL;
+    }
+    if (!guest_start_with(guest, offer->pid, injector, error)) {
+        manager_remove(source->manager, guest);
+        return NULL;
+    }
+    return guest;
+}
+
 struct guest *vmm_source_attach(struct vmm_source *source, const struct vmm_offer *offer,
                                 GError **error)
 {
@@ -160,12 +178,7 @@ struct guest *vmm_source_attach(struct vmm_source *source, const struct vmm_offe
     if (injector == NULL) {
         return NULL;
     }
-    struct guest_identity identity = {.id = offer->wanted_id,
-                                      .name = offer->name,
-                                      .uuid = offer->uuid,
-                                      .source = "vmm",
-                                      .pid = offer->pid};
-    struct guest *guest = manager_add(source->manager, &identity, injector, error);
+    struct guest *guest = add_guest(source, offer, injector, error);
     if (guest != NULL) {
         struct vmm *vmm = g_new0(struct vmm, 1);
         *vmm = (struct vmm){.source = source, .guest = guest, .sender = g_strdup(offer->sender)};

@@ -94,7 +94,7 @@ static struct engine *start(struct partition_run *runs, unsigned n)
     }
     for (unsigned i = 0; i < n; i++) {
         runs[i].model = injector_model_new();
-        runs[i].timer = engine_add(engine, runs[i].model, &policy, on_event, &runs[i]);
+        runs[i].timer = engine_add(engine, runs[i].model, &policy, NULL, on_event, &runs[i]);
         engine_start(runs[i].timer, engine_clock(), period);
         g_usleep((gulong)g_random_int_range(0, 20)); /* phases of their own */
     }

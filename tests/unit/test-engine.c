@@ -36,7 +36,7 @@ static struct engine *start_engine(unsigned timers)
 static void add(struct engine *engine, struct timer *timer)
 {
     *timer = (struct timer){.model = injector_model_new()};
-    timer->timer = engine_add(engine, timer->model, &catchup, on_event, timer);
+    timer->timer = engine_add(engine, timer->model, &catchup, NULL, on_event, timer);
     g_assert_nonnull(timer->timer);
 }
 
@@ -120,7 +120,7 @@ static void test_capacity(void)
 
     add(engine, &timers[0]);
     add(engine, &timers[1]);
-    g_assert_null(engine_add(engine, third, &catchup, on_event, NULL));
+    g_assert_null(engine_add(engine, third, &catchup, NULL, on_event, NULL));
     third->ops->free(third);
     engine_start(timers[0].timer, engine_clock(), period_from_units(10000));
     engine_remove(timers[0].timer);

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* An injector at work: see delivery.h. */
+#include "daemon/delivery.h"
+
+/* How long a tick in flight may take to be acknowledged before its route is changed under it. It
+ * is not lost then: it is pending in the guest's local APIC, only its EOI won't be seen. */
+#define DRAIN_MS 100
+
+struct delivery {
+    int references; /* the owner's, the engine's, and that of a route being made */
+    struct injector *injector;
+    struct engine_timer *timer;
+    delivery_event_func event; /* NULL: the owner has let go */
+    gpointer user_data;
+
+    guint drain_source; /* waiting for a tick in flight */
+    uint64_t control;
+    delivery_routed_func routed; /* a route is being made */
+    gpointer routed_data;
+    gboolean ending;
+    delivery_ended_func ended;
+    gpointer ended_data;
+};
+
+static void unref(struct delivery *d)
+{
+    if (--d->references == 0) {
+        d->injector->ops->free(d->injector);
+        g_free(d);
+    }
+}
+
+static void on_routed(const GError *error, gpointer user_data)
+{
+    struct delivery *d = user_data;
+    delivery_routed_func routed = d->routed;
+
+    if (!d->ending) {
+        d->routed = NULL;
+        engine_release(d->timer, error == NULL);
+        routed(error, d->routed_data);
+    }
+    unref(d);
+}
+
+static void on_drained(struct delivery *d)
+{
+    g_clear_handle_id(&d->drain_source, g_source_remove);
+    if (d->ending) {
+        engine_remove(d->timer);
+    } else {
+        d->references++;
+        d->injector->ops->set_route(d->injector, d->control, on_routed, d);
+    }
+}
+
+static gboolean on_drain_timeout(gpointer user_data)
+{
+    struct delivery *d = user_data;
+
+    d->drain_source = 0;
+    on_drained(d);
+    return G_SOURCE_REMOVE;
+}
+
+static void drain(struct delivery *d)
+{
+    d->drain_source = g_timeout_add(DRAIN_MS, on_drain_timeout, d);
+    engine_hold(d->timer);
+}
+
+static void on_removed(struct delivery *d)
+{
+    struct engine_reading last;
+
+    engine_read(d->timer, &last);
+    if (d->ended != NULL) {
+        d->ended(&last.ticks, d->ended_data);
+    }
+    unref(d);
+}
+
+static void on_engine_event(enum engine_event event, gpointer user_data)
+{
+    struct delivery *d = user_data;
+
+    switch (event) {
+    case ENGINE_HELD:
+        if (d->drain_source != 0) {
+            on_drained(d);
+        }
+        break;
+    case ENGINE_REMOVED:
+        on_removed(d);
+        break;
+    default:
+        if (d->event != NULL) {
+            d->event(event, d->user_data);
+        }
+        break;
+    }
+}
+
+struct delivery *delivery_new(struct engine *engine, struct injector *injector,
+                              const struct ticker_policy *policy,
+                              const struct ticker_counts *counts, delivery_event_func event,
+                              gpointer user_data)
+{
+    struct delivery *d = g_new0(struct delivery, 1);
+
+    d->timer = engine_add(engine, injector, policy, counts, on_engine_event, d);
+    if (d->timer == NULL) {
+        injector->ops->free(injector);
+        g_free(d);
+        return NULL;
+    }
+    d->references = 2;
+    d->injector = injector;
+    d->event = event;
+    d->user_data = user_data;
+    return d;
+}
+
+struct engine_timer *delivery_timer(struct delivery *delivery)
+{
+    return delivery->timer;
+}
+
+struct injector *delivery_injector(struct delivery *delivery)
+{
+    return delivery->injector;
+}
+
+void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed_func done,
+                    gpointer user_data)
+{
+    delivery->control = control;
+    delivery->routed = done;
+    delivery->routed_data = user_data;
+    drain(delivery);
+}
+
+void delivery_end(struct delivery *delivery, gboolean gently, delivery_ended_func ended,
+                  gpointer user_data)
+{
+    struct delivery *d = delivery;
+
+    g_clear_handle_id(&d->drain_source, g_source_remove);
+    d->ending = TRUE;
+    d->event = NULL;
+    d->ended = ended;
+    d->ended_data = user_data;
+    if (gently) {
+        drain(d);
+    } else {
+        engine_remove(d->timer);
+    }
+    unref(d);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * An injector at work: its timer in the engine, the changes of its route, and its end. It lives on
+ * after its owner has let go of it, until the engine has. Main loop only.
+ */
+#pragma once
+
+#include "daemon/engine.h"
+
+struct delivery;
+
+/* ENGINE_SKIPPED, ENGINE_UNANSWERED, ENGINE_FEEDBACK_LOST. */
+typedef void (*delivery_event_func)(enum engine_event event, gpointer user_data);
+/* @error: NULL on success; owned by the caller. */
+typedef void (*delivery_routed_func)(const GError *error, gpointer user_data);
+/* @counts: the last ones. */
+typedef void (*delivery_ended_func)(const struct ticker_counts *counts, gpointer user_data);
+
+/* Takes @injector, in every case. NULL if the engine is full. @counts: see engine_add(). */
+struct delivery *delivery_new(struct engine *engine, struct injector *injector,
+                              const struct ticker_policy *policy,
+                              const struct ticker_counts *counts, delivery_event_func event,
+                              gpointer user_data);
+
+struct engine_timer *delivery_timer(struct delivery *delivery);
+struct injector *delivery_injector(struct delivery *delivery);
+
+/* Brings a destination into force between two ticks, so that none is lost. Calls @done once, unless
+ * the delivery is ended before. One at a time. */
+void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed_func done,
+                    gpointer user_data);
+
+/* (transfer full) No tick is raised any more, and the injector puts back what it has touched.
+ * @gently: waits a moment for the acknowledgement of a tick in flight. @ended: (nullable). */
+void delivery_end(struct delivery *delivery, gboolean gently, delivery_ended_func ended,
+                  gpointer user_data);
