@@ -2,6 +2,7 @@
 /* KVM's calls, made by the worker: see kvm-calls.h. */
 #include "daemon/attach/kvm-calls.h"
 
+#include "daemon/attach/leftovers.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,12 +43,13 @@ static bool has_count(int fd, uint64_t expected)
     return read(fd, &count, sizeof(count)) == (ssize_t)sizeof(count) && count == expected;
 }
 
+/* The upper half tells ours from all others (leftovers.h), the lower one tells them apart. */
 static uint64_t random_count(void)
 {
-    uint32_t count = 0;
+    uint16_t random = 0;
 
-    syscall(SYS_getrandom, &count, sizeof(count), 0);
-    return count | 1;
+    syscall(SYS_getrandom, &random, sizeof(random), 0);
+    return LEFTOVERS_MARK << 16 | random;
 }
 
 bool kvm_eventfd(struct worker *worker, int *ret_fd, int *ret_remote, struct failure *failure)

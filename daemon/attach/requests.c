@@ -9,7 +9,9 @@
  */
 #include "daemon/attach/requests.h"
 
+#include "daemon/attach/haste.h"
 #include "daemon/attach/kvm-calls.h"
+#include "daemon/attach/leftovers.h"
 #include "daemon/attach/world.h"
 #include <inttypes.h>
 #include <string.h>
@@ -184,12 +186,15 @@ static bool change_stopped(struct session *session, change_func change, bool tel
 
 static bool change_ioapic(struct session *session, change_func change, bool tell)
 {
+    struct worker *worker = &session->worker;
+    struct failure *failure = &session->failure;
     struct world world;
-    bool done = world_open(&world, &session->worker, &session->failure) &&
-                kvm_prepare_get_ioapic(&session->worker, &session->failure) &&
-                world_stop(&world, &session->failure);
 
+    haste_prepare(worker->thread.tid);
+    bool done = world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure) &&
+                world_stop(&world, failure);
     if (done) {
+        haste_begin();
         done = change_stopped(session, change, tell);
         world_let_go(&world);
         session->reply.stall_ns = world.stall_ns;
@@ -335,7 +340,7 @@ static bool answer(struct session *session)
 /* With the worker still there, so that a pin that nobody gets can be put back. */
 static void run_with_worker(struct session *session)
 {
-    bool done = run_kind(session);
+    bool done = leftovers_close(&session->worker, &session->failure) && run_kind(session);
 
     if (done && !answer(session) && session->request->kind == ATTACH_BORROW) {
         change_ioapic(session, put_back, false);

@@ -4,6 +4,7 @@
 
 #include "daemon/attach/deadline.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -45,11 +46,12 @@ static int signal_to_pass_on(int status)
 static pid_t wait_some_time(pid_t tid, int *ret_status)
 {
     uint64_t until = spin_ns > 0 ? deadline_clock() + spin_ns : 0;
-    pid_t got;
+    pid_t got = waitpid(tid, ret_status, __WALL | WNOHANG);
 
-    do {
+    while (got == 0 && until > 0 && deadline_clock() < until) {
+        sched_yield(); /* it may be on this very CPU */
         got = waitpid(tid, ret_status, __WALL | WNOHANG);
-    } while (got == 0 && until > 0 && deadline_clock() < until);
+    }
     return got != 0 ? got : waitpid(tid, ret_status, __WALL);
 }
 

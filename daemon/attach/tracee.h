@@ -24,7 +24,8 @@ struct tracee {
     int signal; /* to be passed on when it is let go; 0: none */
 };
 
-/* A stop is waited for in a busy loop at first, for so long; 0 where there is one CPU only. */
+/* A stop is waited for in a loop at first, for so long, before the helper sleeps; 0 where there is
+ * one CPU only. */
 void tracee_set_spin(uint64_t ns);
 
 /* Begins to trace it; it runs on. False with errno; EPERM may mean that it has just ended. */

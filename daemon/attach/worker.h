@@ -24,7 +24,7 @@
  * Kernels before 6.9 have no descriptor for a single thread, so the helper could not take copies
  * from the worker's own table. There the worker shares the VMM's, and closes what it opened on its
  * way out; a helper that is killed in the microseconds between eventfd2() and worker_will_close()
- * leaves an idle eventfd in the VMM. Nothing else.
+ * leaves an idle eventfd in the VMM, which the next attach closes (leftovers.h).
  */
 #pragma once
 
