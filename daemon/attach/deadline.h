@@ -10,5 +10,9 @@
 void deadline_start(unsigned ms);
 bool deadline_has_passed(void);
 
+/* An earlier one for a while, and the first one again. */
+void deadline_narrow(unsigned ms);
+void deadline_widen(void);
+
 /* CLOCK_MONOTONIC in ns. */
 uint64_t deadline_clock(void);

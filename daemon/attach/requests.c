@@ -9,6 +9,7 @@
  */
 #include "daemon/attach/requests.h"
 
+#include "daemon/attach/deadline.h"
 #include "daemon/attach/haste.h"
 #include "daemon/attach/kvm-calls.h"
 #include "daemon/attach/leftovers.h"
@@ -18,6 +19,8 @@
 #include <unistd.h>
 
 #define PIN_LAST (ATTACH_PINS - 1)
+/* A VMM that can't be stopped as a whole within that time goes on, and is not attached to. */
+#define STALL_MAX_MS 100
 /* A pin as the guest's firmware or system left it that has no use for it. */
 #define UNTOUCHED ATTACH_ENTRY_MASKED
 
@@ -191,14 +194,16 @@ static bool change_ioapic(struct session *session, change_func change, bool tell
     struct world world;
 
     haste_prepare(worker->thread.tid);
-    bool done = world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure) &&
-                world_stop(&world, failure);
+    bool done = world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure);
+    deadline_narrow(STALL_MAX_MS);
+    done = done && world_stop(&world, failure);
     if (done) {
         haste_begin();
         done = change_stopped(session, change, tell);
         world_let_go(&world);
         session->reply.stall_ns = world.stall_ns;
     }
+    deadline_widen();
     world_close(&world);
     return done;
 }

@@ -235,12 +235,13 @@ static bool set_host_to_clone(struct worker *worker)
            tracee_set_signal_mask(&worker->host, UINT64_MAX);
 }
 
-/* The host gets its own registers; @stopped as wait_interrupted() leaves it. */
+/* The host, stopped by wait_interrupted(), gets what it had, and goes on. */
 static void give_back(struct worker *worker)
 {
-    target_write(worker->target, worker->scratch, worker->saved, worker->scratch_size);
     tracee_set_signal_mask(&worker->host, worker->host_mask);
     tracee_set_registers(&worker->host, &worker->host_registers);
+    /* Not earlier: its way back is in there. */
+    target_write(worker->target, worker->scratch, worker->saved, worker->scratch_size);
     tracee_let_go(&worker->host);
 }
 
