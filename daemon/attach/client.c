@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The daemon's side of hvtimer-attach: see client.h. */
+#include "daemon/attach/client.h"
+
+#include "common/status.h"
+#include "daemon/attach/process.h"
+#include "daemon/descriptor.h"
+#include <errno.h>
+#include <glib-unix.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The helper keeps its own deadline; this is for one that does not even get to run. */
+#define TIMEOUT_MS (ATTACH_DEADLINE_MS + 3000)
+
+struct run {
+    GSubprocess *helper;
+    GSource *readable;
+    GSource *timeout;
+    int socket;
+    gboolean ended;    /* the helper */
+    gboolean answered; /* `result` or `error` is there */
+    gboolean timed_out;
+    struct attach_result *result;
+    GError *error;
+};
+
+void attach_result_free(struct attach_result *result)
+{
+    for (unsigned i = 0; result != NULL && i < ATTACH_FDS; i++) {
+        if (result->fds[i] >= 0) {
+            close(result->fds[i]);
+        }
+    }
+    g_free(result);
+}
+
+uint64_t attach_entry(uint64_t control)
+{
+    HV_EMULATED_TIMER_CONTROL c = {.AsUINT64 = control};
+
+    return (uint64_t)c.Vector | (uint64_t)c.DeliveryMode << 8 |
+           (c.LogicalDestinationMode ? ATTACH_ENTRY_LOGICAL : 0) | (uint64_t)c.Mda << 56;
+}
+
+static void drop_source(GSource **source)
+{
+    if (*source != NULL) {
+        g_source_destroy(*source);
+        g_clear_pointer(source, g_source_unref);
+    }
+}
+
+static void free_run(gpointer data)
+{
+    struct run *run = data;
+
+    drop_source(&run->readable);
+    drop_source(&run->timeout);
+    if (run->socket >= 0) {
+        close(run->socket);
+    }
+    attach_result_free(run->result);
+    g_clear_error(&run->error);
+    g_clear_object(&run->helper);
+    g_free(run);
+}
+
+static HV_STATUS hv_status_of(uint32_t status)
+{
+    switch ((enum attach_status)status) {
+    case ATTACH_OK:
+        return HV_STATUS_SUCCESS;
+    case ATTACH_BAD_REQUEST:
+        return HV_STATUS_INVALID_PARAMETER;
+    case ATTACH_GONE:
+        return HV_STATUS_INVALID_PARTITION_ID;
+    case ATTACH_NOT_A_VMM:
+    case ATTACH_NOT_ATTACHABLE:
+    case ATTACH_PIN_LOST:
+    case ATTACH_TIMED_OUT:
+        return HV_STATUS_INVALID_PARTITION_STATE;
+    case ATTACH_PIN_IN_USE:
+        return HV_STATUS_OBJECT_IN_USE;
+    case ATTACH_NOT_PERMITTED:
+        return HV_STATUS_ACCESS_DENIED;
+    case ATTACH_INTERNAL:
+        break;
+    }
+    return HV_STATUS_OPERATION_DENIED;
+}
+
+/* ---- the reply ---- */
+
+static void set_error(struct run *run, HV_STATUS status, const char *reason)
+{
+    run->answered = TRUE;
+    if (run->error == NULL) {
+        g_set_error(&run->error, HV_STATUS_ERROR, status, "%s", reason);
+    }
+}
+
+/* Up to ATTACH_FDS descriptors; those too many are closed. */
+static unsigned take_descriptors(struct msghdr *message, int fds[ATTACH_FDS])
+{
+    unsigned taken = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR(message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+            int fd;
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (taken < ATTACH_FDS) {
+                fds[taken++] = fd;
+            } else {
+                close(fd);
+            }
+        }
+    }
+    return taken;
+}
+
+/* False if there is none. */
+static gboolean receive(int socket, struct attach_reply *ret_reply, struct attach_result *result,
+                        unsigned *ret_fds)
+{
+    union {
+        struct cmsghdr header;
+        char buffer[CMSG_SPACE(ATTACH_FDS * sizeof(int))];
+    } control;
+    struct iovec bytes = {ret_reply, sizeof(*ret_reply)};
+    struct msghdr message = {.msg_iov = &bytes,
+                             .msg_iovlen = 1,
+                             .msg_control = &control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t got;
+
+    do {
+        got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    } while (got < 0 && errno == EINTR);
+    *ret_fds = got > 0 ? take_descriptors(&message, result->fds) : 0;
+    return got == (ssize_t)sizeof(*ret_reply) && ret_reply->magic == ATTACH_MAGIC &&
+           ret_reply->version == ATTACH_VERSION && ret_reply->fds == *ret_fds &&
+           (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+}
+
+static gboolean are_eventfds(const struct attach_result *result, unsigned count, GError **error)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!descriptor_prepare_eventfd(result->fds[i], error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static void take_reply(struct run *run)
+{
+    g_autoptr(AttachResult) result = g_new0(struct attach_result, 1);
+    g_autoptr(GError) error = NULL;
+    struct attach_reply reply = {0};
+    unsigned fds;
+
+    memset(result->fds, 0xff, sizeof(result->fds)); /* -1 */
+    if (!receive(run->socket, &reply, result, &fds)) {
+        set_error(run, HV_STATUS_OPERATION_DENIED,
+                  "hvtimer-attach ended without a reply; the VMM is as it was: try again");
+        return;
+    }
+    reply.reason[ATTACH_REASON_MAX - 1] = '\0';
+    if (reply.status != ATTACH_OK) {
+        g_autofree char *reason = g_utf8_make_valid(reply.reason, -1);
+        set_error(run, hv_status_of(reply.status), reason);
+        return;
+    }
+    if (!are_eventfds(result, fds, &error)) {
+        set_error(run, HV_STATUS_OPERATION_DENIED, error->message);
+        return;
+    }
+    result->pin = reply.pin;
+    result->tick_dropped = (reply.flags & ATTACH_TICK_DROPPED) != 0;
+    result->stall_ns = reply.stall_ns;
+    result->old_entry = reply.old_entry;
+    memcpy(result->entries, reply.entries, sizeof(result->entries));
+    run->result = g_steal_pointer(&result);
+    run->answered = TRUE;
+}
+
+/* ---- the helper ---- */
+
+/* Both the reply and the end of the helper are there: nothing of it is left in the VMM. */
+static void finish_if_complete(GTask *task)
+{
+    struct run *run = g_task_get_task_data(task);
+
+    if (!run->answered || !run->ended) {
+        return;
+    }
+    drop_source(&run->readable);
+    drop_source(&run->timeout);
+    if (g_cancellable_is_cancelled(g_task_get_cancellable(task))) {
+        g_task_return_error_if_cancelled(task);
+    } else if (run->error != NULL) {
+        g_task_return_error(task, g_steal_pointer(&run->error));
+    } else {
+        g_task_return_pointer(task, g_steal_pointer(&run->result),
+                              (GDestroyNotify)attach_result_free);
+    }
+    g_object_unref(task);
+}
+
+static gboolean on_readable(G_GNUC_UNUSED int fd, G_GNUC_UNUSED GIOCondition condition,
+                            gpointer user_data)
+{
+    GTask *task = user_data;
+    struct run *run = g_task_get_task_data(task);
+
+    g_clear_pointer(&run->readable, g_source_unref);
+    take_reply(run);
+    finish_if_complete(task);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean on_timeout(gpointer user_data)
+{
+    struct run *run = g_task_get_task_data(user_data);
+
+    g_clear_pointer(&run->timeout, g_source_unref);
+    set_error(run, HV_STATUS_INVALID_PARTITION_STATE,
+              "hvtimer-attach did not end in time and was killed; the VMM is as it was: try again");
+    g_subprocess_force_exit(run->helper);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_ended(GObject *object, GAsyncResult *result, gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    GTask *task = user_data;
+    struct run *run = g_task_get_task_data(task);
+
+    if (!g_subprocess_wait_finish(G_SUBPROCESS(object), result, &error) &&
+        g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        g_subprocess_force_exit(run->helper);
+        g_subprocess_wait_async(run->helper, NULL, on_ended, task);
+        set_error(run, HV_STATUS_OPERATION_DENIED, "cancelled");
+        return;
+    }
+    run->ended = TRUE;
+    if (!run->answered) {
+        /* What it sent is there by now; if it sent nothing, the end of the stream is. */
+        drop_source(&run->readable);
+        take_reply(run);
+    }
+    finish_if_complete(task);
+}
+
+static GSubprocess *spawn(const char *helper, int socket, GError **error)
+{
+    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_NONE);
+    g_autoptr(GError) cause = NULL;
+
+    g_subprocess_launcher_take_stdin_fd(launcher, socket);
+    GSubprocess *process = g_subprocess_launcher_spawn(launcher, &cause, helper, NULL);
+    if (process == NULL) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
+                    "the attach helper could not be started: %s", cause->message);
+    }
+    return process;
+}
+
+static gboolean fill_in(const struct attach_job *job, struct attach_request *ret_request,
+                        GError **error)
+{
+    *ret_request = (struct attach_request){.magic = ATTACH_MAGIC,
+                                           .version = ATTACH_VERSION,
+                                           .kind = job->kind,
+                                           .pid = job->pid,
+                                           .start_time = job->start_time,
+                                           .pin = job->pin,
+                                           .flags = job->edge ? ATTACH_EDGE : 0,
+                                           .entry = job->entry,
+                                           .expected = job->expected};
+    return job->start_time != 0 || process_start_time(job->pid, &ret_request->start_time, error);
+}
+
+static gboolean start(struct run *run, const char *helper, const struct attach_job *job,
+                      GError **error)
+{
+    struct attach_request request;
+    int sockets[2];
+
+    if (!fill_in(job, &request, error)) {
+        return FALSE;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INSUFFICIENT_MEMORY, "no socket: %s",
+                    g_strerror(errno));
+        return FALSE;
+    }
+    run->socket = sockets[0];
+    if (send(run->socket, &request, sizeof(request), MSG_NOSIGNAL) != (ssize_t)sizeof(request)) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
+                    "the request could not be sent to the attach helper: %s", g_strerror(errno));
+        close(sockets[1]);
+        return FALSE;
+    }
+    run->helper = spawn(helper, sockets[1], error);
+    return run->helper != NULL;
+}
+
+static void watch(GTask *task)
+{
+    struct run *run = g_task_get_task_data(task);
+    GMainContext *context = g_task_get_context(task);
+
+    run->readable = g_unix_fd_source_new(run->socket, G_IO_IN | G_IO_HUP | G_IO_ERR);
+    g_source_set_callback(run->readable, G_SOURCE_FUNC(on_readable), task, NULL);
+    g_source_attach(run->readable, context);
+    run->timeout = g_timeout_source_new(TIMEOUT_MS);
+    g_source_set_callback(run->timeout, on_timeout, task, NULL);
+    g_source_attach(run->timeout, context);
+    g_subprocess_wait_async(run->helper, g_task_get_cancellable(task), on_ended, task);
+}
+
+void attach_run_async(const char *helper, const struct attach_job *job, GCancellable *cancellable,
+                      GAsyncReadyCallback callback, gpointer user_data)
+{
+    GTask *task = g_task_new(NULL, cancellable, callback, user_data);
+    struct run *run = g_new0(struct run, 1);
+    GError *error = NULL;
+
+    run->socket = -1;
+    g_task_set_task_data(task, run, free_run);
+    g_task_set_source_tag(task, attach_run_async);
+    if (!start(run, helper, job, &error)) {
+        g_task_return_error(task, error);
+        g_object_unref(task);
+        return;
+    }
+    watch(task);
+}
+
+struct attach_result *attach_run_finish(GAsyncResult *result, GError **error)
+{
+    return g_task_propagate_pointer(G_TASK(result), error);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The daemon's side of hvtimer-attach: runs one for a request and takes over the eventfds. Main
+ * loop only; never waits.
+ */
+#pragma once
+
+#include "daemon/attach/protocol.h"
+#include <gio/gio.h>
+
+/* What came of a request. Descriptors are eventfds, close-on-exec and non-blocking, in the order
+ * that protocol.h gives for the kind; -1 where there is none. */
+struct attach_result {
+    int fds[ATTACH_FDS];
+    uint32_t pin;
+    gboolean tick_dropped;
+    uint64_t stall_ns;
+    uint64_t old_entry;
+    uint64_t entries[ATTACH_PINS];
+};
+
+/* What a request is about; the rest of struct attach_request is filled in. @start_time: 0 for the
+ * process that has the number now. */
+struct attach_job {
+    enum attach_kind kind;
+    pid_t pid;
+    uint64_t start_time;
+    uint32_t pin;      /* a GSI for LISTEN and PULSE; ATTACH_PIN_ANY for BORROW */
+    gboolean edge;     /* BORROW */
+    uint64_t entry;    /* BORROW, REROUTE, RETURN; see attach_entry() */
+    uint64_t expected; /* REROUTE, RETURN */
+};
+
+/* The redirection entry for a destination (HV_EMULATED_TIMER_CONTROL; Enabled is of no interest).
+ */
+uint64_t attach_entry(uint64_t control);
+
+/* @helper: the path of hvtimer-attach. Cancelling ends it, which does the VMM no harm, but may
+ * leave a borrowed pin with an entry that nothing raises. Ends by itself within a few seconds. */
+void attach_run_async(const char *helper, const struct attach_job *job, GCancellable *cancellable,
+                      GAsyncReadyCallback callback, gpointer user_data);
+
+/* The helper has ended by then. Errors: HV_STATUS_ERROR with the helper's own words, or
+ * G_IO_ERROR_CANCELLED. (transfer full) */
+struct attach_result *attach_run_finish(GAsyncResult *result, GError **error);
+
+/* Closes the descriptors that are still in there (not -1). */
+void attach_result_free(struct attach_result *result);
+typedef struct attach_result AttachResult;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(AttachResult, attach_result_free)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* KVM's calls, made by the worker on the VMM's virtual machine. */
+#pragma once
+
+#include "daemon/attach/worker.h"
+#include <linux/kvm.h>
+
+/* A new eventfd: @ret_fd is the helper's copy, @ret_remote its number for further calls. It is
+ * certain to be the one that the worker made. */
+bool kvm_eventfd(struct worker *worker, int *ret_fd, int *ret_remote, struct failure *failure);
+
+/* @resample_remote: the resamplefd; -1: a plain irqfd. */
+bool kvm_irqfd(struct worker *worker, int trigger_remote, unsigned gsi, int resample_remote,
+               struct failure *failure);
+
+bool kvm_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
+                    struct failure *failure);
+
+/* For haste, in steps: the worker waits in front of its KVM_GET_IRQCHIP; runs it; runs
+ * KVM_SET_IRQCHIP with what was changed. */
+bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure);
+bool kvm_finish_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
+                           struct failure *failure);
+bool kvm_set_ioapic(struct worker *worker, const struct kvm_ioapic_state *state,
+                    struct failure *failure);

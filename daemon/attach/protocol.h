@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the daemon and hvtimer-attach say to each other: one request and one reply over a
+ * SOCK_SEQPACKET socket, which is the helper's standard input. One request per process. Both ends
+ * are built together and share the machine's byte order; `version` tells a helper left over from
+ * another build.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#define ATTACH_MAGIC   UINT32_C(0x68767461) /* "hvta" */
+#define ATTACH_VERSION UINT32_C(1)
+
+#define ATTACH_PINS       24u
+#define ATTACH_FDS        3u /* most that come with a reply */
+#define ATTACH_REASON_MAX 512u
+#define ATTACH_PIN_ANY    UINT32_MAX
+/* Pins below belong to the PC's own devices, whatever the guest says. */
+#define ATTACH_PIN_FIRST 16u
+
+/* From here on the helper gives up and undoes what it did; the daemon should wait a little longer.
+ */
+#define ATTACH_DEADLINE_MS 2000u
+
+/* Descriptors are eventfds, in the order named. The VMM keeps none: an irqfd lives for as long as
+ * the receiver keeps its trigger open, and goes with it. */
+enum attach_kind {
+    /* All redirection entries. Stops one thread that is not a vCPU. */
+    ATTACH_READ = 1,
+    /* A listener on `pin` (a GSI): trigger, never to be written, and the resamplefd that counts
+     * EOIs. Stops one thread that is not a vCPU. */
+    ATTACH_LISTEN,
+    /* A plain irqfd on `pin` (a GSI): trigger. Stops one thread that is not a vCPU. */
+    ATTACH_PULSE,
+    /* An unused IOAPIC pin, or ATTACH_PIN_ANY, gets `entry`. Level-triggered: trigger of a resample
+     * irqfd, and its resamplefd: a write raises the line, the EOI lowers it and is counted. With
+     * ATTACH_EDGE: trigger of a plain irqfd, and a listener's trigger and resamplefd. */
+    ATTACH_BORROW,
+    /* The borrowed `pin` gets `entry`, if `expected` is still there. */
+    ATTACH_REROUTE,
+    /* The borrowed `pin` gets `entry`, which it had before, if `expected` is still there. */
+    ATTACH_RETURN,
+};
+
+#define ATTACH_EDGE 1u /* request flags */
+
+/* An entry of the IOAPIC's redirection table, as KVM and the guest see it. */
+#define ATTACH_ENTRY_VECTOR      UINT64_C(0xff)
+#define ATTACH_ENTRY_DELIVERY    (UINT64_C(7) << 8) /* 0: fixed, 1: lowest priority */
+#define ATTACH_ENTRY_LOGICAL     (UINT64_C(1) << 11)
+#define ATTACH_ENTRY_STATUS      (UINT64_C(1) << 12) /* delivery status, read-only */
+#define ATTACH_ENTRY_REMOTE_IRR  (UINT64_C(1) << 14) /* level: accepted, no EOI yet; read-only */
+#define ATTACH_ENTRY_LEVEL       (UINT64_C(1) << 15)
+#define ATTACH_ENTRY_MASKED      (UINT64_C(1) << 16)
+#define ATTACH_ENTRY_DESTINATION (UINT64_C(0xff) << 56)
+/* What says whom an entry serves; the rest is the IOAPIC's, or follows from the kind. */
+#define ATTACH_ENTRY_ROUTE \
+    (ATTACH_ENTRY_VECTOR | ATTACH_ENTRY_DELIVERY | ATTACH_ENTRY_LOGICAL | ATTACH_ENTRY_DESTINATION)
+
+struct attach_request {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t kind; /* enum attach_kind */
+    int32_t pid;
+    uint64_t start_time; /* /proc/PID/stat, field 22: another process that got its pid is refused */
+    uint32_t pin;
+    uint32_t flags;
+    uint64_t entry;    /* BORROW, REROUTE: of interest is ATTACH_ENTRY_ROUTE; RETURN: all of it */
+    uint64_t expected; /* REROUTE, RETURN: of interest is ATTACH_ENTRY_ROUTE */
+};
+
+enum attach_status {
+    ATTACH_OK,
+    ATTACH_BAD_REQUEST,
+    ATTACH_GONE,           /* there is no such process (any more) */
+    ATTACH_NOT_A_VMM,      /* no KVM guest in there */
+    ATTACH_NOT_ATTACHABLE, /* a guest that this can't be done to; untouched */
+    ATTACH_PIN_IN_USE,     /* the guest uses the pin, or all of them */
+    ATTACH_PIN_LOST,       /* the guest has taken the borrowed pin back */
+    ATTACH_NOT_PERMITTED,  /* the helper lacks a privilege */
+    ATTACH_TIMED_OUT,
+    ATTACH_INTERNAL,
+};
+
+/* Reply flags. */
+#define ATTACH_TICK_DROPPED 1u /* REROUTE, RETURN: the EOI of a tick in flight won't be seen */
+
+struct attach_reply {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t status; /* enum attach_status */
+    uint32_t fds;    /* how many come along */
+    uint64_t
+        stall_ns; /* from stopping the first vCPU thread to letting the last one go; 0: none was */
+    uint32_t pin; /* the one that was borrowed */
+    uint32_t flags;
+    uint64_t old_entry;             /* BORROW, REROUTE, RETURN: what `pin` had */
+    uint64_t entries[ATTACH_PINS];  /* all kinds but LISTEN, PULSE: as they were before */
+    char reason[ATTACH_REASON_MAX]; /* not OK: what was asked, what was wrong, what to do */
+};

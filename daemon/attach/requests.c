@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What each kind of request does: see requests.h.
+ *
+ * Death of the helper here: eventfds and irqfds go by themselves. The IOAPIC is read and written
+ * while the VMM stands still; a helper killed between the two leaves what was; killed when the
+ * worker is about to write, what it writes is microseconds old at most; killed after that, before
+ * the reply: a pin with an entry and nothing that could raise it.
+ */
+#include "daemon/attach/requests.h"
+
+#include "daemon/attach/deadline.h"
+#include "daemon/attach/haste.h"
+#include "daemon/attach/kvm-calls.h"
+#include "daemon/attach/leftovers.h"
+#include "daemon/attach/world.h"
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIN_LAST (ATTACH_PINS - 1)
+/* A VMM that can't be stopped as a whole within that time goes on, and is not attached to. */
+#define STALL_MAX_MS 100
+/* A pin as the guest's firmware or system left it that has no use for it. */
+#define UNTOUCHED ATTACH_ENTRY_MASKED
+
+struct session {
+    const struct attach_request *request;
+    struct failure failure;
+    struct target target;
+    struct code code;
+    struct worker worker;
+    struct attach_reply reply;
+    int fds[ATTACH_FDS];
+    int remotes[ATTACH_FDS];
+    request_answer_func answer;
+    void *data;
+};
+
+static bool failed(const struct session *session)
+{
+    return session->failure.status != ATTACH_OK;
+}
+
+/* ---- redirection entries ---- */
+
+static bool same_route(uint64_t a, uint64_t b)
+{
+    return ((a ^ b) & ATTACH_ENTRY_ROUTE) == 0;
+}
+
+static bool is_unused(const struct kvm_ioapic_state *state, unsigned pin)
+{
+    uint64_t entry = state->redirtbl[pin].bits;
+
+    return (entry & ATTACH_ENTRY_MASKED) != 0 && (entry & ATTACH_ENTRY_REMOTE_IRR) == 0 &&
+           (state->irr >> pin & 1) == 0;
+}
+
+/* Best one that the guest never touched; the highest, since PCI takes them from below. */
+static bool choose_pin(struct session *session, const struct kvm_ioapic_state *state)
+{
+    uint32_t wanted = session->request->pin, found = ATTACH_PIN_ANY;
+
+    for (unsigned pin = PIN_LAST; wanted == ATTACH_PIN_ANY && pin >= ATTACH_PIN_FIRST; pin--) {
+        if (is_unused(state, pin) &&
+            (found == ATTACH_PIN_ANY || (state->redirtbl[pin].bits == UNTOUCHED &&
+                                         state->redirtbl[found].bits != UNTOUCHED))) {
+            found = pin;
+        }
+    }
+    if (wanted != ATTACH_PIN_ANY && is_unused(state, wanted)) {
+        found = wanted;
+    }
+    session->reply.pin = found;
+    if (found != ATTACH_PIN_ANY) {
+        return true;
+    }
+    return wanted == ATTACH_PIN_ANY
+               ? fail(&session->failure, ATTACH_PIN_IN_USE,
+                      "the guest of process %d uses all IOAPIC pins from %u to %u: none can be "
+                      "borrowed",
+                      session->target.pid, ATTACH_PIN_FIRST, PIN_LAST)
+               : fail(&session->failure, ATTACH_PIN_IN_USE,
+                      "the guest of process %d uses IOAPIC pin %u: ask for another one",
+                      session->target.pid, wanted);
+}
+
+static void tell_entries(struct session *session, const struct kvm_ioapic_state *state)
+{
+    for (unsigned pin = 0; pin < ATTACH_PINS; pin++) {
+        session->reply.entries[pin] = state->redirtbl[pin].bits;
+    }
+    if (session->reply.pin < ATTACH_PINS) {
+        session->reply.old_entry = state->redirtbl[session->reply.pin].bits;
+    }
+}
+
+static uint64_t borrowed_entry(const struct attach_request *request)
+{
+    return (request->entry & ATTACH_ENTRY_ROUTE) |
+           ((request->flags & ATTACH_EDGE) != 0 ? 0 : ATTACH_ENTRY_LEVEL);
+}
+
+/* ---- changes, made while the VMM stands still ---- */
+
+typedef bool (*change_func)(struct session *session, struct kvm_ioapic_state *state);
+
+static bool borrow_pin(struct session *session, struct kvm_ioapic_state *state)
+{
+    uint32_t pin = session->reply.pin;
+
+    if (!is_unused(state, pin)) {
+        return fail(&session->failure, ATTACH_PIN_IN_USE,
+                    "the guest of process %d has just begun to use IOAPIC pin %u: try again",
+                    session->target.pid, pin);
+    }
+    state->redirtbl[pin].bits = borrowed_entry(session->request);
+    return true;
+}
+
+/* A level-triggered tick that was accepted for the old vector keeps its pin busy until the EOI,
+ * which is told by the vector. If that changes, the EOI will not be seen: the pin has to be set
+ * free. */
+static void drop_tick(struct session *session, struct kvm_ioapic_state *state, uint64_t *entry)
+{
+    uint32_t pin = session->reply.pin;
+    uint64_t old = state->redirtbl[pin].bits;
+    bool same_vector = ((old ^ *entry) & ATTACH_ENTRY_VECTOR) == 0;
+    bool masked = (*entry & ATTACH_ENTRY_MASKED) != 0;
+
+    *entry &= ~(ATTACH_ENTRY_REMOTE_IRR | ATTACH_ENTRY_STATUS);
+    if ((old & ATTACH_ENTRY_REMOTE_IRR) == 0) {
+        return;
+    }
+    if (same_vector && !masked) {
+        *entry |= ATTACH_ENTRY_REMOTE_IRR;
+    } else {
+        state->irr &= ~(UINT32_C(1) << pin);
+        session->reply.flags |= ATTACH_TICK_DROPPED;
+    }
+}
+
+static bool replace_entry(struct session *session, struct kvm_ioapic_state *state)
+{
+    const struct attach_request *request = session->request;
+    uint64_t old = state->redirtbl[request->pin].bits;
+    uint64_t entry = request->kind == ATTACH_RETURN
+                         ? request->entry
+                         : (request->entry & ATTACH_ENTRY_ROUTE) | (old & ATTACH_ENTRY_LEVEL);
+
+    if (!same_route(old, request->expected) || (old & ATTACH_ENTRY_MASKED) != 0) {
+        return fail(&session->failure, ATTACH_PIN_LOST,
+                    "the guest of process %d has taken IOAPIC pin %u back (its entry is %#" PRIx64
+                    "), as a reset does: borrow one again",
+                    session->target.pid, request->pin, old);
+    }
+    drop_tick(session, state, &entry);
+    state->redirtbl[request->pin].bits = entry;
+    return true;
+}
+
+static bool put_back(struct session *session, struct kvm_ioapic_state *state)
+{
+    uint32_t pin = session->reply.pin;
+    uint64_t entry = session->reply.old_entry;
+
+    if (same_route(state->redirtbl[pin].bits, borrowed_entry(session->request))) {
+        drop_tick(session, state, &entry);
+        state->redirtbl[pin].bits = entry;
+    }
+    return true;
+}
+
+/* What matters is how long this takes: all that can be done before was done. */
+static bool change_stopped(struct session *session, change_func change, bool tell)
+{
+    struct kvm_ioapic_state state;
+    struct failure *failure = &session->failure;
+
+    if (!kvm_finish_get_ioapic(&session->worker, &state, failure)) {
+        return false;
+    }
+    if (tell) {
+        tell_entries(session, &state);
+    }
+    return change(session, &state) && kvm_set_ioapic(&session->worker, &state, failure);
+}
+
+static bool change_ioapic(struct session *session, change_func change, bool tell)
+{
+    struct worker *worker = &session->worker;
+    struct failure *failure = &session->failure;
+    struct world world;
+
+    haste_prepare(worker->thread.tid);
+    bool done = world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure);
+    deadline_narrow(STALL_MAX_MS);
+    done = done && world_stop(&world, failure);
+    if (done) {
+        haste_begin();
+        done = change_stopped(session, change, tell);
+        world_let_go(&world);
+        session->reply.stall_ns = world.stall_ns;
+    }
+    deadline_widen();
+    world_close(&world);
+    return done;
+}
+
+/* ---- kinds ---- */
+
+static bool make_eventfds(struct session *session, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!kvm_eventfd(&session->worker, &session->fds[i], &session->remotes[i],
+                         &session->failure)) {
+            return false;
+        }
+        session->reply.fds++;
+    }
+    return true;
+}
+
+static bool make_listener(struct session *session, uint32_t gsi, unsigned first)
+{
+    return kvm_irqfd(&session->worker, session->remotes[first], gsi, session->remotes[first + 1],
+                     &session->failure);
+}
+
+static bool run_read(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    if (!kvm_get_ioapic(&session->worker, &state, &session->failure)) {
+        return false;
+    }
+    session->reply.pin = session->request->pin;
+    tell_entries(session, &state);
+    return true;
+}
+
+static bool run_listen(struct session *session)
+{
+    return make_eventfds(session, 2) && make_listener(session, session->request->pin, 0);
+}
+
+static bool run_pulse(struct session *session)
+{
+    return make_eventfds(session, 1) && kvm_irqfd(&session->worker, session->remotes[0],
+                                                  session->request->pin, -1, &session->failure);
+}
+
+static bool run_borrow(struct session *session)
+{
+    bool edge = (session->request->flags & ATTACH_EDGE) != 0;
+    struct kvm_ioapic_state state;
+
+    if (!kvm_get_ioapic(&session->worker, &state, &session->failure) ||
+        !choose_pin(session, &state) || !make_eventfds(session, edge ? 3 : 2)) {
+        return false;
+    }
+    if (edge && !kvm_irqfd(&session->worker, session->remotes[0], session->reply.pin, -1,
+                           &session->failure)) {
+        return false;
+    }
+    return make_listener(session, session->reply.pin, edge ? 1 : 0) &&
+           change_ioapic(session, borrow_pin, true);
+}
+
+static bool run_replace(struct session *session)
+{
+    session->reply.pin = session->request->pin;
+    return change_ioapic(session, replace_entry, true);
+}
+
+static bool run_kind(struct session *session)
+{
+    switch ((enum attach_kind)session->request->kind) {
+    case ATTACH_READ:
+        return run_read(session);
+    case ATTACH_LISTEN:
+        return run_listen(session);
+    case ATTACH_PULSE:
+        return run_pulse(session);
+    case ATTACH_BORROW:
+        return run_borrow(session);
+    case ATTACH_REROUTE:
+    case ATTACH_RETURN:
+        return run_replace(session);
+    }
+    return fail(&session->failure, ATTACH_BAD_REQUEST, "kind %u of request is unknown",
+                session->request->kind);
+}
+
+/* ---- the request as a whole ---- */
+
+static bool check_route(struct session *session, uint64_t entry)
+{
+    if ((entry & ATTACH_ENTRY_VECTOR) < 16 || (entry & ATTACH_ENTRY_DELIVERY) > UINT64_C(1) << 8) {
+        return fail(&session->failure, ATTACH_BAD_REQUEST,
+                    "a redirection entry of %#" PRIx64
+                    " was asked for: the vector must be 16 or more, "
+                    "the delivery mode fixed or lowest priority",
+                    entry);
+    }
+    return true;
+}
+
+static bool check(struct session *session)
+{
+    const struct attach_request *request = session->request;
+    bool changes = request->kind >= ATTACH_BORROW && request->kind <= ATTACH_RETURN;
+    bool any = request->kind == ATTACH_READ ||
+               (request->kind == ATTACH_BORROW && request->pin == ATTACH_PIN_ANY);
+
+    if (request->magic != ATTACH_MAGIC || request->version != ATTACH_VERSION ||
+        request->kind < ATTACH_READ || request->kind > ATTACH_RETURN || request->pid <= 0 ||
+        (request->flags & ~ATTACH_EDGE) != 0) {
+        return fail(&session->failure, ATTACH_BAD_REQUEST,
+                    "the request can't be understood: daemon and helper are not of one build");
+    }
+    if (!any && (request->pin >= ATTACH_PINS || (changes && request->pin < ATTACH_PIN_FIRST))) {
+        return fail(&session->failure, ATTACH_BAD_REQUEST,
+                    "pin %u was asked for: there are %u to %u", request->pin,
+                    changes ? ATTACH_PIN_FIRST : 0, PIN_LAST);
+    }
+    return !changes || request->kind == ATTACH_RETURN || check_route(session, request->entry);
+}
+
+static bool answer(struct session *session)
+{
+    struct attach_reply *reply = &session->reply;
+
+    reply->magic = ATTACH_MAGIC;
+    reply->version = ATTACH_VERSION;
+    reply->status = session->failure.status;
+    memcpy(reply->reason, session->failure.reason, sizeof(reply->reason));
+    if (failed(session)) {
+        reply->fds = 0;
+    }
+    return session->answer(reply, session->fds, session->data);
+}
+
+/* With the worker still there, so that a pin that nobody gets can be put back. */
+static void run_with_worker(struct session *session)
+{
+    bool done = leftovers_close(&session->worker, &session->failure) && run_kind(session);
+
+    if (done && !answer(session) && session->request->kind == ATTACH_BORROW) {
+        change_ioapic(session, put_back, false);
+    }
+    worker_end(&session->worker);
+    if (!done) {
+        answer(session);
+    }
+}
+
+void request_run(const struct attach_request *request, request_answer_func answer_func, void *data)
+{
+    struct session session = {.request = request, .answer = answer_func, .data = data};
+
+    session.reply.pin = ATTACH_PIN_ANY;
+    if (check(&session) &&
+        target_open(&session.target, request->pid, request->start_time, &session.failure)) {
+        if (code_find(&session.target, &session.code, &session.failure) &&
+            worker_start(&session.worker, &session.target, &session.code, &session.failure)) {
+            run_with_worker(&session);
+        } else {
+            answer(&session);
+        }
+        target_close(&session.target);
+    } else {
+        answer(&session);
+    }
+    for (unsigned i = 0; i < session.reply.fds; i++) {
+        close(session.fds[i]);
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What /proc tells of a VMM, and whether it can be attached to. Only reads: a process that is
+ * refused here has not been touched. It isn't trusted: all that is read is bounded, and names that
+ * it can choose (command, executable) decide nothing but what is safe for itself.
+ */
+#pragma once
+
+#include "daemon/attach/failure.h"
+#include <stddef.h>
+#include <sys/types.h>
+
+#define TARGET_THREADS_MAX 1024u
+
+struct target {
+    pid_t pid;
+    int proc; /* /proc/PID, which stays that of this process even if the pid is used again */
+    int pidfd;
+    int vm_fd;     /* in there: the one anon_inode:kvm-vm */
+    char name[64]; /* of the executable */
+};
+
+struct target_thread {
+    pid_t tid;
+    bool maybe_vcpu; /* is not known to be asleep outside of KVM */
+    int score;       /* how well it is suited to be borrowed, 0: not at all */
+};
+
+/* Looks and checks. On failure as after target_close(). */
+bool target_open(struct target *target, pid_t pid, uint64_t start_time, struct failure *failure);
+void target_close(struct target *target);
+
+/* Its threads as of now, at most TARGET_THREADS_MAX. */
+bool target_threads(const struct target *target, struct target_thread *ret_threads,
+                    size_t *ret_count, struct failure *failure);
+
+/* Does a system call filter apply to the thread? One that can't be read has ended: true. */
+bool target_is_filtered(const struct target *target, pid_t tid);
+
+/* Who traces the thread; 0: nobody. */
+pid_t target_tracer(const struct target *target, pid_t tid);
+
+/* Its filter, if any, is known to allow what the helper does in it. */
+bool target_filter_is_known(const struct target *target);
+
+/* Is descriptor @fd of thread @tid what it was at target_open()? */
+bool target_has_vm(const struct target *target, pid_t tid);
+
+/* One readable and writable mapping spans [from, to). */
+bool target_is_writable(const struct target *target, uint64_t from, uint64_t to);
+
+bool target_read(const struct target *target, uint64_t address, void *buffer, size_t size);
+bool target_write(const struct target *target, uint64_t address, const void *buffer, size_t size);
