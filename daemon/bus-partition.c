@@ -18,7 +18,7 @@ G_DECLARE_FINAL_TYPE(BusPartition, bus_partition, BUS, PARTITION, HvtDbusPartiti
 struct _BusPartition {
     HvtDbusPartitionSkeleton parent;
     struct guest *guest; /* NULL: it has ended */
-    struct vmm_source *vmm_source;
+    const struct bus_sources *sources;
 };
 
 G_DEFINE_TYPE(BusPartition, bus_partition, HVT_DBUS_TYPE_PARTITION_SKELETON)
@@ -96,18 +96,93 @@ static void bus_partition_init(BusPartition *self)
 
 /* ---- methods ---- */
 
-static gboolean on_enable(BusPartition *self, GDBusMethodInvocation *invocation, guint64 numerator,
-                          guint64 denominator, guint64 control, const char *injector)
-{
+/* An Enable or Disable, and what of the domain's metadata is to say the same. */
+struct timer_change {
+    GDBusMethodInvocation *invocation;
+    const struct bus_sources *sources;
+    struct guest *guest;
+    gboolean enable;
     struct period period;
+    uint64_t control;
+    char injector[16];
+};
 
-    if (!period_make(numerator, denominator, &period)) {
+static void change_assist(struct assist *assist, gpointer user_data)
+{
+    const struct timer_change *change = user_data;
+
+    if (!change->enable) {
+        assist->control &= ~HV_EMULATED_TIMER_CONTROL_ENABLED;
+        return;
+    }
+    assist->timer = TRUE;
+    assist->period = change->period;
+    assist->control = change->control;
+    g_strlcpy(assist->injector, change->injector, sizeof assist->injector);
+}
+
+/* The running partition has changed; a domain's live metadata follow it, so that they go along
+ * where it goes. */
+static void on_timer_changed(const GError *error, gpointer user_data)
+{
+    g_autofree struct timer_change *change = user_data;
+    g_autoptr(GError) problem = NULL;
+
+    if (error == NULL && g_str_equal(guest_identity(change->guest)->source, "libvirt") &&
+        !libvirt_source_write(change->sources->libvirt, change->guest, LIBVIRT_LIVE, change_assist,
+                              change, &problem)) {
+        g_warning("%s", problem->message);
+    }
+    bus_complete(error, change->invocation);
+}
+
+static void change_timer(BusPartition *self, const struct timer_change *change, uint32_t where)
+{
+    const struct partition *partition = guest_partition(self->guest);
+    g_autoptr(GError) error = NULL;
+
+    if ((where & LIBVIRT_CONFIG) != 0 &&
+        !libvirt_source_write(self->sources->libvirt, self->guest, LIBVIRT_CONFIG, change_assist,
+                              (gpointer)change, &error)) {
+        bus_complete(error, change->invocation);
+    } else if (where == LIBVIRT_CONFIG) {
+        bus_complete(NULL, change->invocation);
+    } else if (change->enable) {
+        guest_enable(self->guest, change->period, change->control, change->injector,
+                     on_timer_changed, g_memdup2(change, sizeof *change));
+    } else {
+        guest_set_property(self->guest, HvPartitionPropertyEmulatedTimerControl,
+                           partition->control & ~HV_EMULATED_TIMER_CONTROL_ENABLED,
+                           on_timer_changed, g_memdup2(change, sizeof *change));
+    }
+}
+
+static gboolean on_enable(BusPartition *self, GDBusMethodInvocation *invocation, guint64 numerator,
+                          guint64 denominator, guint64 control, const char *injector, guint32 where)
+{
+    struct timer_change change = {.invocation = invocation,
+                                  .sources = self->sources,
+                                  .guest = self->guest,
+                                  .enable = TRUE,
+                                  .control = control};
+
+    g_strlcpy(change.injector, injector, sizeof change.injector);
+    if (!period_make(numerator, denominator, &change.period)) {
         g_dbus_method_invocation_return_error(
             invocation, HV_STATUS_ERROR, HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE,
             "%" G_GUINT64_FORMAT "/%" G_GUINT64_FORMAT " ns is no period", numerator, denominator);
         return TRUE;
     }
-    guest_enable(self->guest, period, control, injector, bus_complete, invocation);
+    change_timer(self, &change, where);
+    return TRUE;
+}
+
+static gboolean on_disable(BusPartition *self, GDBusMethodInvocation *invocation, guint32 where)
+{
+    struct timer_change change = {
+        .invocation = invocation, .sources = self->sources, .guest = self->guest};
+
+    change_timer(self, &change, where);
     return TRUE;
 }
 
@@ -163,7 +238,7 @@ static gboolean check_owner(BusPartition *self, GDBusMethodInvocation *invocatio
 {
     g_autoptr(GError) error = NULL;
 
-    if (vmm_source_find(self->vmm_source, guest_identity(self->guest)->id,
+    if (vmm_source_find(self->sources->vmms, guest_identity(self->guest)->id,
                         g_dbus_method_invocation_get_sender(invocation), &error) == NULL) {
         g_dbus_method_invocation_return_gerror(invocation, error);
         return FALSE;
@@ -234,6 +309,7 @@ static void set_identity(BusPartition *self)
 static void connect_methods(BusPartition *self)
 {
     g_signal_connect(self, "handle-enable", G_CALLBACK(on_enable), NULL);
+    g_signal_connect(self, "handle-disable", G_CALLBACK(on_disable), NULL);
     g_signal_connect(self, "handle-set-policy", G_CALLBACK(on_set_policy), NULL);
     g_signal_connect(self, "handle-reset-backlog", G_CALLBACK(on_reset_backlog), NULL);
     g_signal_connect(self, "handle-get-statistics", G_CALLBACK(on_get_statistics), NULL);
@@ -250,14 +326,14 @@ static void add_model(GDBusObjectSkeleton *object, BusPartition *self)
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(model));
 }
 
-GDBusObjectSkeleton *bus_partition_new(struct guest *guest, struct vmm_source *vmm_source)
+GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sources *sources)
 {
     g_autofree char *path = bus_partition_path(guest_identity(guest)->id);
     GDBusObjectSkeleton *object = g_dbus_object_skeleton_new(path);
     g_autoptr(BusPartition) self = g_object_new(BUS_TYPE_PARTITION, NULL);
 
     self->guest = guest;
-    self->vmm_source = vmm_source;
+    self->sources = sources;
     set_identity(self);
     connect_methods(self);
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(self));
@@ -299,7 +375,8 @@ void bus_partition_update(GDBusObjectSkeleton *object)
                  guest_pid(self->guest), "emulated-timer-period",
                  period_to_units(partition->period), "emulated-timer-control", partition->control,
                  "period-ns", period_ns(partition->period), "policy",
-                 bus_policy_to_variant(guest_policy(self->guest)), NULL);
+                 bus_policy_to_variant(guest_policy(self->guest)), "problem",
+                 guest_problem(self->guest) != NULL ? guest_problem(self->guest) : "", NULL);
     update_delivery(self);
 }
 

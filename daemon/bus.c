@@ -14,9 +14,10 @@
 struct bus {
     GDBusConnection *connection;
     struct manager *manager;
-    struct vmm_source *vmm_source;
+    const struct bus_sources *sources;
     bus_state_func state;
     gpointer user_data;
+    GCancellable *ended;
     HvtDbusManager *root;
     GDBusObjectManagerServer *objects;
     guint name;
@@ -84,6 +85,15 @@ struct attach_call {
     int fds[2]; /* tick, acknowledgements; -1: none */
 };
 
+static void close_descriptors(int *fds)
+{
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+}
+
 static void on_pid_known(GObject *object, GAsyncResult *result, gpointer user_data)
 {
     g_autofree struct attach_call *call = user_data;
@@ -91,6 +101,10 @@ static void on_pid_known(GObject *object, GAsyncResult *result, gpointer user_da
     g_autoptr(GError) error = NULL;
     g_autoptr(GVariant) reply =
         g_dbus_connection_call_finish(G_DBUS_CONNECTION(object), result, &error);
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_CANCELLED)) {
+        close_descriptors(call->fds);
+        return; /* the bus is no more */
+    }
     struct vmm_offer offer = {.sender = g_dbus_method_invocation_get_sender(call->invocation),
                               .tick_fd = call->fds[0],
                               .ack_fd = call->fds[1]};
@@ -101,7 +115,7 @@ static void on_pid_known(GObject *object, GAsyncResult *result, gpointer user_da
     g_clear_error(&error);
     g_variant_get(parameters, "(&s&st&oah)", &offer.name, &offer.uuid, &offer.wanted_id,
                   &offer.path, NULL);
-    struct guest *guest = vmm_source_attach(call->bus->vmm_source, &offer, &error);
+    struct guest *guest = vmm_source_attach(call->bus->sources->vmms, &offer, &error);
     if (guest == NULL) {
         g_dbus_method_invocation_return_gerror(call->invocation, error);
     } else {
@@ -157,22 +171,47 @@ static gboolean on_attach_vmm(G_GNUC_UNUSED HvtDbusManager *root, GDBusMethodInv
     g_dbus_connection_call(bus->connection, "org.freedesktop.DBus", "/org/freedesktop/DBus",
                            "org.freedesktop.DBus", "GetConnectionUnixProcessID",
                            g_variant_new("(s)", g_dbus_method_invocation_get_sender(invocation)),
-                           G_VARIANT_TYPE("(u)"), G_DBUS_CALL_FLAGS_NONE, -1, NULL, on_pid_known,
-                           g_steal_pointer(&call));
+                           G_VARIANT_TYPE("(u)"), G_DBUS_CALL_FLAGS_NONE, -1, bus->ended,
+                           on_pid_known, g_steal_pointer(&call));
     return TRUE;
+}
+
+static gboolean on_attach_process(HvtDbusManager *root, GDBusMethodInvocation *invocation,
+                                  guint32 pid, const char *name, gpointer user_data)
+{
+    struct bus *bus = user_data;
+    g_autoptr(GError) error = NULL;
+    struct guest *guest =
+        process_source_attach(bus->sources->processes, (pid_t)MIN(pid, G_MAXINT), name, &error);
+
+    if (guest == NULL) {
+        g_dbus_method_invocation_return_gerror(invocation, error);
+    } else {
+        hvt_dbus_manager_complete_attach_process(root, invocation, guest_identity(guest)->id);
+    }
+    return TRUE;
+}
+
+static void detach(struct bus *bus, uint64_t id, const char *sender, GError **error)
+{
+    struct guest *guest = manager_find(bus->manager, id, error);
+
+    if (guest == NULL) {
+        return;
+    }
+    if (!g_str_equal(guest_identity(guest)->source, "vmm")) {
+        process_source_detach(bus->sources->processes, guest, error);
+    } else if (vmm_source_find(bus->sources->vmms, id, sender, error) != NULL) {
+        vmm_source_detach(bus->sources->vmms, guest);
+    }
 }
 
 static gboolean on_detach(G_GNUC_UNUSED HvtDbusManager *root, GDBusMethodInvocation *invocation,
                           guint64 id, gpointer user_data)
 {
-    struct bus *bus = user_data;
     g_autoptr(GError) error = NULL;
-    struct guest *guest = vmm_source_find(bus->vmm_source, id,
-                                          g_dbus_method_invocation_get_sender(invocation), &error);
 
-    if (guest != NULL) {
-        vmm_source_detach(bus->vmm_source, guest);
-    }
+    detach(user_data, id, g_dbus_method_invocation_get_sender(invocation), &error);
     bus_complete(error, invocation);
     return TRUE;
 }
@@ -191,7 +230,7 @@ static GDBusObjectSkeleton *find_object(struct bus *bus, struct guest *guest)
 static void on_added(struct guest *guest, gpointer user_data)
 {
     struct bus *bus = user_data;
-    g_autoptr(GDBusObjectSkeleton) object = bus_partition_new(guest, bus->vmm_source);
+    g_autoptr(GDBusObjectSkeleton) object = bus_partition_new(guest, bus->sources);
 
     g_dbus_object_manager_server_export(bus->objects, object);
 }
@@ -247,20 +286,22 @@ static void connect_methods(struct bus *bus)
     g_signal_connect(bus->root, "handle-get-partition-property", G_CALLBACK(on_get_property), bus);
     g_signal_connect(bus->root, "handle-set-partition-property", G_CALLBACK(on_set_property), bus);
     g_signal_connect(bus->root, "handle-attach-vmm", G_CALLBACK(on_attach_vmm), bus);
+    g_signal_connect(bus->root, "handle-attach-process", G_CALLBACK(on_attach_process), bus);
     g_signal_connect(bus->root, "handle-detach", G_CALLBACK(on_detach), bus);
 }
 
 struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
-                    struct vmm_source *vmm_source, bus_state_func state, gpointer user_data,
+                    const struct bus_sources *sources, bus_state_func state, gpointer user_data,
                     GError **error)
 {
     struct bus *bus = g_new0(struct bus, 1);
 
     bus->connection = g_object_ref(connection);
     bus->manager = manager;
-    bus->vmm_source = vmm_source;
+    bus->sources = sources;
     bus->state = state;
     bus->user_data = user_data;
+    bus->ended = g_cancellable_new();
     bus->root = hvt_dbus_manager_skeleton_new();
     hvt_dbus_manager_set_version(bus->root, PACKAGE_VERSION);
     connect_methods(bus);
@@ -285,6 +326,8 @@ void bus_free(struct bus *bus)
         return;
     }
     manager_set_observer(bus->manager, &(struct manager_observer){0});
+    g_cancellable_cancel(bus->ended);
+    g_object_unref(bus->ended);
     g_clear_handle_id(&bus->name, g_bus_unown_name);
     g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(bus->root));
     g_object_unref(bus->objects);

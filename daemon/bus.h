@@ -6,17 +6,27 @@
 #pragma once
 
 #include "daemon/manager.h"
+#include "daemon/sources/libvirt.h"
+#include "daemon/sources/processes.h"
 #include "daemon/sources/vmm.h"
 #include <gio/gio.h>
 
 struct bus;
 
+/* Whom calls are handed on to. */
+struct bus_sources {
+    struct vmm_source *vmms;
+    struct process_source *processes;
+    struct libvirt_source *libvirt; /* NULL: no libvirt */
+};
+
 /* @error: NULL when the name is ours and calls are served; otherwise the name is had by another, or
  * the bus is gone, and nothing is served any more. */
 typedef void (*bus_state_func)(const GError *error, gpointer user_data);
 
-/* Becomes the manager's observer. Errors: of GIO. */
+/* Becomes the manager's observer. @sources must outlive it, and may be filled in later. Errors: of
+ * GIO. */
 struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
-                    struct vmm_source *vmm_source, bus_state_func state, gpointer user_data,
+                    const struct bus_sources *sources, bus_state_func state, gpointer user_data,
                     GError **error);
 void bus_free(struct bus *bus);

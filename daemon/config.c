@@ -1,63 +1,97 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The configuration: see config.h. One table has every key, and one reader serves them all. */
+/* The configuration: see config.h. Its keys are in tables; config-keys.c reads by them. */
 #include "daemon/config.h"
 
-#include "daemon/json.h"
-#include "daemon/policy-names.h"
+#include "daemon/config-domains.h"
+#include "daemon/config-keys.h"
 #include <inttypes.h>
 #include <sched.h>
 #include <string.h>
 
-#define MODEL_NAME_MAX 64 /* characters */
+#define NAME_MAX_LENGTH 64   /* characters: of a model */
+#define URI_MAX_LENGTH  1024 /* characters */
+#define PATH_MAX_LENGTH 4095 /* characters */
+#define UNITS_MAX       (PERIOD_PART_LIMIT / PERIOD_UNIT_NS - 1)
+
+#define FIELD(member) CONFIG_FIELD(struct config, member)
 
 G_DEFINE_QUARK(config_error, config_error)
 
-typedef enum { KEY_INTEGER, KEY_BOOLEAN, KEY_WORD, KEY_NAMES } KeyType;
-
-struct key {
-    const char *section; /* "": none */
-    const char *name;
-    KeyType type;
-    int64_t min, max;                   /* of the value; a word stands for a number, too */
-    const char *(*word)(int64_t value); /* which word */
-    size_t offset, size;                /* of the field in struct config */
-};
-
-#define FIELD(member) \
-    .offset = offsetof(struct config, member), .size = sizeof((struct config){0}.member)
-
-static const char *mode_word(int64_t value)
-{
-    return policy_mode_name((enum ticker_mode)value);
-}
-
-static const char *on_resume_word(int64_t value)
-{
-    return policy_on_resume_name(value != 0);
-}
+/* ---- the keys ---- */
 
 static const char *guest_reset_word(int64_t value)
 {
     return value != 0 ? "keep" : "disable";
 }
 
-static const struct key keys[] = {
-    {"engine", "priority", KEY_INTEGER, 0, 99, NULL, FIELD(engine_priority)},
-    {"engine", "cpu", KEY_INTEGER, -1, CPU_SETSIZE - 1, NULL, FIELD(engine_cpu)},
-    {"engine", "lock_memory", KEY_BOOLEAN, 0, 0, NULL, FIELD(lock_memory)},
-    {"limits", "period_min", KEY_INTEGER, 1, PERIOD_PART_LIMIT / PERIOD_UNIT_NS - 1, NULL,
-     FIELD(period.period_min)},
-    {"limits", "period_max", KEY_INTEGER, 1, PERIOD_PART_LIMIT / PERIOD_UNIT_NS - 1, NULL,
-     FIELD(period.period_max)},
-    {"limits", "partitions", KEY_INTEGER, 1, 65536, NULL, FIELD(partitions)},
-    {"policy", "policy", KEY_WORD, 0, TICKER_OBSERVE, mode_word, FIELD(policy.mode)},
-    {"policy", "threshold", KEY_INTEGER, 1, UINT32_MAX, NULL, FIELD(policy.threshold)},
-    {"policy", "slew", KEY_INTEGER, TICKER_SLEW_MIN, TICKER_SLEW_MAX, NULL, FIELD(policy.slew)},
-    {"policy", "limit_ms", KEY_INTEGER, 0, UINT32_MAX, NULL, FIELD(policy.limit_ms)},
-    {"policy", "on_resume", KEY_WORD, 0, 1, on_resume_word, FIELD(policy.catch_up_suspends)},
-    {"", "guest_reset", KEY_WORD, 0, 1, guest_reset_word, FIELD(keep_on_reset)},
-    {"", "models", KEY_NAMES, 0, 0, NULL, FIELD(models)},
+static gboolean is_connection(const char *text)
+{
+    return g_str_equal(text, "none") || g_uri_is_valid(text, G_URI_FLAGS_NONE, NULL);
+}
+
+/* False if it is no number of a pin, or one that @pins has already. */
+static gboolean add_pin(struct config_pins *pins, json_object *value)
+{
+    int64_t pin = json_object_get_int64(value);
+
+    if (!json_object_is_type(value, json_type_int) || pin < CONFIG_PIN_MIN ||
+        pin > CONFIG_PIN_MAX || memchr(pins->pins, (int)pin, pins->length) != NULL) {
+        return FALSE;
+    }
+    pins->pins[pins->length++] = (uint8_t)pin;
+    return TRUE;
+}
+
+static gboolean read_pins(G_GNUC_UNUSED const struct config_key *key, const char *where,
+                          json_object *value, void *field, GError **error)
+{
+    gboolean valid = json_object_is_type(value, json_type_array);
+    struct config_pins pins = {0};
+
+    for (size_t i = 0; valid && i < json_object_array_length(value); i++) {
+        valid = add_pin(&pins, json_object_array_get_idx(value, i));
+    }
+    if (!valid) {
+        g_autofree char *wanted = g_strdup_printf(
+            "an array of different whole numbers from %d to %d, the preferred one first",
+            CONFIG_PIN_MIN, CONFIG_PIN_MAX);
+
+        return config_refuse(error, where, value, wanted);
+    }
+    *(struct config_pins *)field = pins;
+    return TRUE;
+}
+
+static const struct config_key engine_keys[] = {
+    {"priority", config_read_integer, FIELD(engine_priority), .min = 0, .max = 99},
+    {"cpu", config_read_integer, FIELD(engine_cpu), .min = -1, .max = CPU_SETSIZE - 1},
+    {"lock_memory", config_read_boolean, FIELD(lock_memory)},
 };
+static const struct config_table engine_table = CONFIG_TABLE(engine_keys);
+
+static const struct config_key limits_keys[] = {
+    {"period_min", config_read_integer, FIELD(period.period_min), .min = 1, .max = UNITS_MAX},
+    {"period_max", config_read_integer, FIELD(period.period_max), .min = 1, .max = UNITS_MAX},
+    {"partitions", config_read_integer, FIELD(partitions), .min = 1, .max = 65536},
+};
+static const struct config_table limits_table = CONFIG_TABLE(limits_keys);
+
+static const struct config_key keys[] = {
+    {"engine", config_read_object, .table = &engine_table},
+    {"limits", config_read_object, .table = &limits_table},
+    {"policy", config_read_object, FIELD(policy), .table = &config_policy_table},
+    {"guest_reset", config_read_word, FIELD(keep_on_reset), .max = 1, .word = guest_reset_word},
+    {"models", config_read_names, FIELD(models), .max = NAME_MAX_LENGTH},
+    {"libvirt", config_read_text, FIELD(libvirt), .max = URI_MAX_LENGTH, .accepts = is_connection,
+     .wanted = "the URI of a libvirt connection, such as \"qemu:///system\", or \"none\""},
+    {"attach_helper", config_read_text, FIELD(attach_helper), .max = PATH_MAX_LENGTH,
+     .accepts = g_path_is_absolute, .wanted = "the absolute path of hvtimer-attach"},
+    {"pins", read_pins, FIELD(pins)},
+    {"domains", config_read_domains, FIELD(domains)},
+};
+static const struct config_table table = CONFIG_TABLE(keys);
+
+/* ---- the files ---- */
 
 struct config *config_new_default(void)
 {
@@ -71,6 +105,10 @@ struct config *config_new_default(void)
         .partitions = 4096,
         .policy = TICKER_POLICY_DEFAULT,
         .models = g_new0(char *, 1),
+        .libvirt = g_strdup("qemu:///system"),
+        .attach_helper = g_strdup(LIBEXECDIR "/hvtimer-attach"),
+        .pins = {.pins = {23, 22, 21, 20, 19, 18, 17, 16}, .length = 8},
+        .domains = config_domains_new(),
     };
     return config;
 }
@@ -79,247 +117,19 @@ void config_free(struct config *config)
 {
     if (config != NULL) {
         g_strfreev(config->models);
+        g_free(config->libvirt);
+        g_free(config->attach_helper);
+        g_array_unref(config->domains);
         g_free(config);
     }
-}
-
-static const struct key *find_key(const char *section, const char *name)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-        if (g_str_equal(keys[i].section, section) && g_str_equal(keys[i].name, name)) {
-            return &keys[i];
-        }
-    }
-    return NULL;
-}
-
-static gboolean is_section(const char *name)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-        if (*name != '\0' && g_str_equal(keys[i].section, name)) {
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-/* What may stand in @section, for an error; at the top, "", that is the sections, too. */
-static char *list_keys(const char *section)
-{
-    g_autoptr(GString) list = g_string_new(NULL);
-    const char *last = "";
-
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-        gboolean inside = g_str_equal(keys[i].section, section);
-        const char *name = inside ? keys[i].name : keys[i].section;
-
-        if ((inside || *section == '\0') && !g_str_equal(name, last)) {
-            g_string_append_printf(list, "%s%s", list->len > 0 ? ", " : "", name);
-            last = name;
-        }
-    }
-    return g_string_free(g_steal_pointer(&list), FALSE);
-}
-
-static char *list_words(const struct key *key)
-{
-    g_autoptr(GString) list = g_string_new("one of");
-
-    for (int64_t i = key->min; i <= key->max; i++) {
-        g_string_append_printf(list, "%s \"%s\"", i > key->min ? "," : "", key->word(i));
-    }
-    return g_string_free(g_steal_pointer(&list), FALSE);
-}
-
-/* What values @key takes, for an error. */
-static char *describe_values(const struct key *key)
-{
-    switch (key->type) {
-    case KEY_INTEGER:
-        return g_strdup_printf("a whole number from %" PRId64 " to %" PRId64, key->min, key->max);
-    case KEY_BOOLEAN:
-        return g_strdup("true or false");
-    case KEY_WORD:
-        return list_words(key);
-    case KEY_NAMES:
-        return g_strdup_printf("an array of different names, each a string of 1 to %d printable "
-                               "characters",
-                               MODEL_NAME_MAX);
-    }
-    g_assert_not_reached();
-}
-
-static void store_integer(struct config *config, const struct key *key, int64_t value)
-{
-    void *field = (char *)config + key->offset;
-
-    switch (key->size) {
-    case sizeof(uint8_t):
-        *(uint8_t *)field = (uint8_t)value;
-        break;
-    case sizeof(uint32_t):
-        *(uint32_t *)field = (uint32_t)value;
-        break;
-    case sizeof(uint64_t):
-        *(uint64_t *)field = (uint64_t)value;
-        break;
-    default:
-        g_assert_not_reached();
-    }
-}
-
-static gboolean read_integer(const struct key *key, json_object *value, struct config *config)
-{
-    /* json-c clamps what doesn't fit to INT64_MIN or INT64_MAX, which are out of every range. */
-    int64_t number = json_object_get_int64(value);
-
-    if (!json_object_is_type(value, json_type_int) || number < key->min || number > key->max) {
-        return FALSE;
-    }
-    store_integer(config, key, number);
-    return TRUE;
-}
-
-static gboolean read_word(const struct key *key, json_object *value, struct config *config)
-{
-    if (!json_object_is_type(value, json_type_string)) {
-        return FALSE;
-    }
-    for (int64_t i = key->min; i <= key->max; i++) {
-        if (g_str_equal(key->word(i), json_object_get_string(value))) {
-            store_integer(config, key, i);
-            return TRUE;
-        }
-    }
-    return FALSE;
-}
-
-static gboolean is_name(json_object *value)
-{
-    const char *name = json_object_get_string(value);
-
-    if (!json_object_is_type(value, json_type_string) ||
-        !g_utf8_validate(name, json_object_get_string_len(value), NULL) || *name == '\0' ||
-        g_utf8_strlen(name, -1) > MODEL_NAME_MAX) {
-        return FALSE;
-    }
-    for (; *name != '\0'; name = g_utf8_next_char(name)) {
-        if (!g_unichar_isprint(g_utf8_get_char(name))) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-static gboolean read_names(const struct key *key, json_object *value, struct config *config)
-{
-    char ***field = (char ***)(void *)((char *)config + key->offset);
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
-
-    if (!json_object_is_type(value, json_type_array)) {
-        return FALSE;
-    }
-    for (size_t i = 0; i < json_object_array_length(value); i++) {
-        json_object *item = json_object_array_get_idx(value, i);
-
-        if (!is_name(item) || g_ptr_array_find_with_equal_func(names, json_object_get_string(item),
-                                                               g_str_equal, NULL)) {
-            return FALSE;
-        }
-        g_ptr_array_add(names, g_strdup(json_object_get_string(item)));
-    }
-    g_ptr_array_add(names, NULL);
-    g_strfreev(*field);
-    *field = (char **)g_ptr_array_steal(names, NULL);
-    return TRUE;
-}
-
-static gboolean read_value(const struct key *key, json_object *value, struct config *config)
-{
-    switch (key->type) {
-    case KEY_INTEGER:
-        return read_integer(key, value, config);
-    case KEY_BOOLEAN:
-        if (!json_object_is_type(value, json_type_boolean)) {
-            return FALSE;
-        }
-        store_integer(config, key, json_object_get_boolean(value));
-        return TRUE;
-    case KEY_WORD:
-        return read_word(key, value, config);
-    case KEY_NAMES:
-        return read_names(key, value, config);
-    }
-    g_assert_not_reached();
-}
-
-/* @values: what is taken there. */
-static void set_value_error(GError **error, const char *path, const char *section, const char *name,
-                            json_object *value, const char *values)
-{
-    g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_VALUE, "%s: %s%s%s can't be %s; give %s", path,
-                section, *section != '\0' ? "." : "", name,
-                json_object_to_json_string_ext(value, JSON_C_TO_STRING_NOSLASHESCAPE), values);
-}
-
-static gboolean read_section(const char *path, const char *section, json_object *object,
-                             struct config *config, GError **error);
-
-static gboolean read_member(const char *path, const char *section, const char *name,
-                            json_object *value, struct config *config, GError **error)
-{
-    const struct key *key = find_key(section, name);
-
-    if (key != NULL) {
-        g_autofree char *values = NULL;
-
-        if (read_value(key, value, config)) {
-            return TRUE;
-        }
-        values = describe_values(key);
-        set_value_error(error, path, section, name, value, values);
-        return FALSE;
-    }
-    if (*section == '\0' && is_section(name)) {
-        if (json_object_is_type(value, json_type_object)) {
-            return read_section(path, name, value, config, error);
-        }
-        set_value_error(error, path, section, name, value, "an object");
-        return FALSE;
-    }
-    if (*name == '#') {
-        if (json_object_is_type(value, json_type_string)) {
-            return TRUE;
-        }
-        set_value_error(error, path, section, name, value, "a string: it is a comment");
-        return FALSE;
-    }
-
-    g_autofree char *known = list_keys(section);
-
-    g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_VALUE,
-                "%s: %s%s%s is not a key of the configuration; remove it, or name one of %s", path,
-                section, *section != '\0' ? "." : "", name, known);
-    return FALSE;
-}
-
-static gboolean read_section(const char *path, const char *section, json_object *object,
-                             struct config *config, GError **error)
-{
-    json_object_object_foreach(object, name, value)
-    {
-        if (!read_member(path, section, name, value, config, error)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
 }
 
 static gboolean read_file(const char *path, struct config *config, GError **error)
 {
     g_autoptr(json_object) root = json_file_load(path, error);
+    g_autofree char *prefix = g_strdup_printf("%s: ", path);
 
-    return root != NULL && read_section(path, "", root, config, error);
+    return root != NULL && config_read_members(&table, prefix, root, config, error);
 }
 
 static gint compare_strings(gconstpointer a, gconstpointer b)

@@ -3,13 +3,29 @@
  * The configuration: /etc/hvtimer/hvtimerd.json, and over it, in the order of their names, the
  * drop-ins hvtimerd.d/NAME.json beside it. JSON, read strictly: an unknown key, a wrong type or a
  * value out of range is an error that names file and key. Keys that begin with "#" are comments;
- * their values are strings. conf/hvtimerd.json shows every key with its default.
+ * their values are strings. The last file that gives a key counts, but for "domains", whose
+ * entries add up. conf/hvtimerd.json shows every key with its default.
  */
 #pragma once
 
+#include "daemon/assist.h"
 #include "daemon/partition.h"
 #include "daemon/ticker.h"
 #include <glib.h>
+
+/* IOAPIC pins, the preferred one first. */
+#define CONFIG_PIN_MIN 16
+#define CONFIG_PIN_MAX 23
+struct config_pins {
+    uint8_t pins[CONFIG_PIN_MAX - CONFIG_PIN_MIN + 1];
+    unsigned length;
+};
+
+/* One of "domains". */
+struct config_domain {
+    char *match; /* a UUID; else a name, in which * and ? stand for any characters, any one */
+    struct assist assist;
+};
 
 struct config {
     /* "engine" */
@@ -25,6 +41,14 @@ struct config {
     gboolean keep_on_reset;
     /* "models": names of partitions of the software local APIC, for trying out without KVM */
     char **models;
+    /* "libvirt": whose domains are served: a connection's URI, or "none" */
+    char *libvirt;
+    /* "attach_helper": absolute path of hvtimer-attach */
+    char *attach_helper;
+    /* "pins": those that may be borrowed of a guest */
+    struct config_pins pins;
+    /* "domains": struct config_domain, those of later files behind */
+    GArray *domains;
 };
 
 #define CONFIG_ERROR (config_error_quark())
@@ -39,6 +63,11 @@ struct config *config_new_default(void);
 /* Reads @path and its drop-ins. A missing file is an error only if @required. Errors: those of
  * json_file_load(), or CONFIG_ERROR. (transfer full) */
 struct config *config_load(const char *path, gboolean required, GError **error);
+
+/* What "domains" says of the guest of this name and UUID (or NULL, if it has none): the last entry
+ * that matches, or NULL. It is @config's. */
+const struct assist *config_find_assist(const struct config *config, const char *name,
+                                        const char *uuid);
 
 void config_free(struct config *config);
 typedef struct config Config;

@@ -3,6 +3,7 @@
 #include "daemon/daemon.h"
 
 #include "common/bus-address.h"
+#include "daemon/attach/queue.h"
 #include "daemon/bus.h"
 #include "daemon/config.h"
 #include "daemon/service.h"
@@ -12,13 +13,16 @@
 
 #define DEFAULT_CONFIG SYSCONFDIR "/hvtimer/hvtimerd.json"
 
+/* How long the end may wait for borrowed pins to be put back. */
+#define PUT_BACK_SECONDS 3
+
 struct daemon {
     const struct options *options;
     struct config *config;
     struct engine *engine;
     struct manager *manager;
     GDBusConnection *connection;
-    struct vmm_source *vmms;
+    struct bus_sources sources;
     struct bus *bus;
     struct model_source *models;
     struct service *service;
@@ -71,10 +75,15 @@ static gboolean on_reload(gpointer user_data)
         if (needs_restart(daemon->config, config)) {
             g_warning("a change of \"engine\" or limits.partitions takes a restart to take effect");
         }
-        manager_configure(daemon->manager, config);
-        model_source_configure(daemon->models, config->models);
-        config_free(daemon->config);
-        daemon->config = config;
+        struct config old = *daemon->config;
+        *daemon->config = *config; /* in place: the sources have a pointer to it */
+        *config = old;
+        config_free(config);
+        manager_configure(daemon->manager, daemon->config);
+        model_source_configure(daemon->models, daemon->config->models);
+        if (daemon->sources.libvirt != NULL) {
+            libvirt_source_configure(daemon->sources.libvirt);
+        }
         g_message("the configuration was read anew");
     }
     service_ready();
@@ -114,10 +123,25 @@ static gboolean start_bus(struct daemon *daemon, GError **error)
     if (daemon->connection == NULL) {
         return FALSE;
     }
-    daemon->vmms = vmm_source_new(daemon->manager, daemon->connection);
+    daemon->sources.vmms = vmm_source_new(daemon->manager, daemon->connection);
+    daemon->sources.processes = process_source_new(daemon->manager, daemon->config);
     daemon->bus =
-        bus_new(daemon->connection, daemon->manager, daemon->vmms, on_bus_state, daemon, error);
+        bus_new(daemon->connection, daemon->manager, &daemon->sources, on_bus_state, daemon, error);
     return daemon->bus != NULL;
+}
+
+static void start_sources(struct daemon *daemon)
+{
+    const char *uri = daemon->options->libvirt;
+
+    daemon->models = model_source_new(daemon->manager);
+    model_source_configure(daemon->models, daemon->config->models);
+    if (uri == NULL) {
+        uri = daemon->config->libvirt;
+    }
+    if (!g_str_equal(uri, "none")) {
+        daemon->sources.libvirt = libvirt_source_new(daemon->manager, daemon->config, uri);
+    }
 }
 
 struct daemon *daemon_new(const struct options *options, GError **error)
@@ -136,8 +160,7 @@ struct daemon *daemon_new(const struct options *options, GError **error)
         daemon_free(daemon);
         return NULL;
     }
-    daemon->models = model_source_new(daemon->manager);
-    model_source_configure(daemon->models, daemon->config->models);
+    start_sources(daemon);
     daemon->service = service_new(daemon->engine);
     daemon->signals[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
     daemon->signals[1] = g_unix_signal_add(SIGINT, on_terminate, daemon);
@@ -156,6 +179,25 @@ gboolean daemon_run(struct daemon *daemon, GError **error)
     return TRUE;
 }
 
+static gboolean wake_up(G_GNUC_UNUSED gpointer user_data)
+{
+    return G_SOURCE_CONTINUE;
+}
+
+/* The guests have ended, and what was borrowed of their VMs is on its way back: see to it, for a
+ * moment at most. */
+static void put_back(struct daemon *daemon)
+{
+    gint64 deadline = g_get_monotonic_time() + PUT_BACK_SECONDS * G_USEC_PER_SEC;
+    guint source = g_timeout_add(10, wake_up, NULL);
+
+    while (daemon->engine != NULL && g_get_monotonic_time() < deadline &&
+           (attach_queue_pending() > 0 || engine_timers(daemon->engine) > 0)) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_source_remove(source);
+}
+
 void daemon_free(struct daemon *daemon)
 {
     if (daemon == NULL) {
@@ -165,10 +207,13 @@ void daemon_free(struct daemon *daemon)
         g_clear_handle_id(&daemon->signals[i], g_source_remove);
     }
     service_free(daemon->service);
+    libvirt_source_free(daemon->sources.libvirt);
     model_source_free(daemon->models);
     bus_free(daemon->bus);
-    vmm_source_free(daemon->vmms);
+    vmm_source_free(daemon->sources.vmms);
+    process_source_free(daemon->sources.processes);
     manager_free(daemon->manager);
+    put_back(daemon);
     engine_free(daemon->engine);
     g_clear_object(&daemon->connection);
     g_clear_pointer(&daemon->config, config_free);

@@ -14,8 +14,9 @@ struct delivery {
     gpointer user_data;
 
     guint drain_source; /* waiting for a tick in flight */
-    uint64_t control;
-    delivery_routed_func routed; /* a route is being made */
+    uint64_t control;   /* the route in force */
+    uint64_t wanted;    /* the one that is being made */
+    delivery_routed_func routed;
     gpointer routed_data;
     gboolean ending;
     delivery_ended_func ended;
@@ -33,12 +34,15 @@ static void unref(struct delivery *d)
 static void on_routed(const GError *error, gpointer user_data)
 {
     struct delivery *d = user_data;
-    delivery_routed_func routed = d->routed;
+    /* EOIs are told apart by their vector: that of a tick in flight to another one is not seen. */
+    gboolean unseen = error == NULL && ((d->control ^ d->wanted) & 0xff) != 0;
 
+    if (error == NULL) {
+        d->control = d->wanted;
+    }
     if (!d->ending) {
-        d->routed = NULL;
-        engine_release(d->timer, error == NULL);
-        routed(error, d->routed_data);
+        engine_release(d->timer, unseen);
+        d->routed(error, d->routed_data);
     }
     unref(d);
 }
@@ -50,7 +54,7 @@ static void on_drained(struct delivery *d)
         engine_remove(d->timer);
     } else {
         d->references++;
-        d->injector->ops->set_route(d->injector, d->control, on_routed, d);
+        d->injector->ops->set_route(d->injector, d->wanted, on_routed, d);
     }
 }
 
@@ -80,6 +84,16 @@ static void on_removed(struct delivery *d)
     unref(d);
 }
 
+static void on_checked(gboolean lost, gpointer user_data)
+{
+    struct delivery *d = user_data;
+
+    if (lost && d->event != NULL) {
+        d->event(ENGINE_UNANSWERED, d->user_data);
+    }
+    unref(d);
+}
+
 static void on_engine_event(enum engine_event event, gpointer user_data)
 {
     struct delivery *d = user_data;
@@ -93,6 +107,12 @@ static void on_engine_event(enum engine_event event, gpointer user_data)
     case ENGINE_REMOVED:
         on_removed(d);
         break;
+    case ENGINE_UNANSWERED:
+        if (d->event != NULL && d->injector->ops->check != NULL) {
+            d->references++;
+            d->injector->ops->check(d->injector, on_checked, d);
+        }
+        break;
     default:
         if (d->event != NULL) {
             d->event(event, d->user_data);
@@ -101,7 +121,7 @@ static void on_engine_event(enum engine_event event, gpointer user_data)
     }
 }
 
-struct delivery *delivery_new(struct engine *engine, struct injector *injector,
+struct delivery *delivery_new(struct engine *engine, struct injector *injector, uint64_t control,
                               const struct ticker_policy *policy,
                               const struct ticker_counts *counts, delivery_event_func event,
                               gpointer user_data)
@@ -116,6 +136,7 @@ struct delivery *delivery_new(struct engine *engine, struct injector *injector,
     }
     d->references = 2;
     d->injector = injector;
+    d->control = control;
     d->event = event;
     d->user_data = user_data;
     return d;
@@ -134,7 +155,7 @@ struct injector *delivery_injector(struct delivery *delivery)
 void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed_func done,
                     gpointer user_data)
 {
-    delivery->control = control;
+    delivery->wanted = control;
     delivery->routed = done;
     delivery->routed_data = user_data;
     drain(delivery);

@@ -9,15 +9,17 @@
 
 struct delivery;
 
-/* ENGINE_SKIPPED, ENGINE_UNANSWERED, ENGINE_FEEDBACK_LOST. */
+/* ENGINE_SKIPPED; ENGINE_FEEDBACK_LOST; ENGINE_UNANSWERED if the injector has looked and found that
+ * the way of its ticks is lost. */
 typedef void (*delivery_event_func)(enum engine_event event, gpointer user_data);
 /* @error: NULL on success; owned by the caller. */
 typedef void (*delivery_routed_func)(const GError *error, gpointer user_data);
 /* @counts: the last ones. */
 typedef void (*delivery_ended_func)(const struct ticker_counts *counts, gpointer user_data);
 
-/* Takes @injector, in every case. NULL if the engine is full. @counts: see engine_add(). */
-struct delivery *delivery_new(struct engine *engine, struct injector *injector,
+/* Takes @injector, in every case, whose route is that of @control. NULL if the engine is full.
+ * @counts: see engine_add(). */
+struct delivery *delivery_new(struct engine *engine, struct injector *injector, uint64_t control,
                               const struct ticker_policy *policy,
                               const struct ticker_counts *counts, delivery_event_func event,
                               gpointer user_data);

@@ -146,17 +146,18 @@ static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *
                                          uint64_t when)
 {
     const struct ticker *ticker = &t->now.ticker;
-    uint64_t patience_ends = ticker->unanswered_ns + ENGINE_PATIENCE_NS;
+    uint64_t patience_ends = ticker->unanswered_ns + t->patience_ns;
 
     await_acknowledgement(e, t);
     if (!t->in_epoll && ticker->min_interval_ns != 0) {
         return now + ticker->min_interval_ns;
     }
-    if (!t->unanswered_told && now >= patience_ends) {
-        t->unanswered_told = true;
+    if (now >= patience_ends) {
         tell(e, t, ENGINE_UNANSWERED);
+        t->patience_ns *= 2;
+        patience_ends = ticker->unanswered_ns + t->patience_ns;
     }
-    return t->unanswered_told || when < patience_ends ? when : patience_ends;
+    return when < patience_ends ? when : patience_ends;
 }
 
 /* Held back, for a change of the route: waits until none is in flight. */
@@ -209,7 +210,7 @@ static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint
         tell(e, t, ENGINE_SKIPPED);
     }
     if (ticker->counts.in_flight == 0) {
-        t->unanswered_told = false;
+        t->patience_ns = ENGINE_PATIENCE_NS;
     }
     if (ticker->feedback_lost && !feedback_lost) {
         tell(e, t, ENGINE_FEEDBACK_LOST);
@@ -250,10 +251,10 @@ static void remove_timer(struct engine *e, struct engine_timer *t)
     tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
-static void release(struct engine_timer *t, bool rerouted, uint64_t now)
+static void release(struct engine_timer *t, bool unseen, uint64_t now)
 {
     t->held = t->held_told = false;
-    if (rerouted) {
+    if (unseen) {
         /* An EOI by the old route may have come just before it was changed. */
         take_acknowledgements(t, now);
         ticker_assume_taken(&t->now.ticker);
@@ -298,7 +299,7 @@ static void obey(struct engine *e, const struct command *c)
         t->held = true;
         break;
     case COMMAND_RELEASE:
-        release(t, c->rerouted, now);
+        release(t, c->unseen, now);
         break;
     }
     serve(e, t);

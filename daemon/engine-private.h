@@ -29,7 +29,7 @@ struct command {
     uint64_t now;                /* START */
     struct period period;        /* START */
     struct ticker_policy policy; /* SET_POLICY */
-    bool rerouted;               /* RELEASE */
+    bool unseen;                 /* RELEASE */
 };
 
 struct event {
@@ -56,7 +56,7 @@ struct engine_timer {
     bool held;
     bool held_told;
     bool skipping_told;
-    bool unanswered_told;
+    uint64_t patience_ns; /* how long a tick may wait before ENGINE_UNANSWERED, the next time */
 
     /* Written by the engine thread, read by any. */
     _Atomic uint32_t sequence;

@@ -64,11 +64,14 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     timer->event = event;
     timer->user_data = user_data;
     timer->now.deadline = TICKER_NEVER;
+    timer->patience_ns = ENGINE_PATIENCE_NS;
     ticker_init(&timer->now.ticker, policy, injector->ops->acknowledged != NULL,
                 injector->feedback_timeout_ns);
     if (counts != NULL) {
         timer->now.ticker.counts = *counts;
-        ticker_assume_taken(&timer->now.ticker);
+        if (!injector->tick_in_flight) {
+            ticker_assume_taken(&timer->now.ticker);
+        }
     }
     engine_publish(timer);
     engine->timers++;
@@ -123,10 +126,15 @@ void engine_hold(struct engine_timer *timer)
     post_simple(timer, COMMAND_HOLD);
 }
 
-void engine_release(struct engine_timer *timer, gboolean rerouted)
+void engine_release(struct engine_timer *timer, gboolean unseen)
 {
     post(timer->engine,
-         &(struct command){.kind = COMMAND_RELEASE, .timer = timer, .rerouted = rerouted != 0});
+         &(struct command){.kind = COMMAND_RELEASE, .timer = timer, .unseen = unseen != 0});
+}
+
+unsigned engine_timers(const struct engine *engine)
+{
+    return engine->timers;
 }
 
 void engine_ping(struct engine *engine)

@@ -25,9 +25,10 @@ struct engine_config {
 };
 
 enum engine_event {
-    ENGINE_HELD,          /* as engine_hold() asked: no tick is in flight */
-    ENGINE_SKIPPED,       /* ticks were given up: the limit was reached (once an outage) */
-    ENGINE_UNANSWERED,    /* a tick has been in flight for ENGINE_PATIENCE_NS (once an outage) */
+    ENGINE_HELD,       /* as engine_hold() asked: no tick is in flight */
+    ENGINE_SKIPPED,    /* ticks were given up: the limit was reached (once an outage) */
+    ENGINE_UNANSWERED, /* a tick has been in flight for ENGINE_PATIENCE_NS, twice, four times that
+                        */
     ENGINE_FEEDBACK_LOST, /* no acknowledgement came: open loop from here on */
     ENGINE_REMOVED,       /* as engine_remove() asked: the timer is no more */
 };
@@ -49,6 +50,9 @@ struct engine *engine_new(const struct engine_config *config, GError **error);
 
 /* Ends the thread, and with it every timer: each gets its ENGINE_REMOVED from here. */
 void engine_free(struct engine *engine);
+
+/* How many timers it has, those that are being removed included. */
+unsigned engine_timers(const struct engine *engine);
 
 /* Counts the rounds of its loop: if it stands still after engine_ping(), the engine hangs. */
 uint64_t engine_heartbeat(struct engine *engine);
@@ -80,7 +84,7 @@ void engine_set_policy(struct engine_timer *timer, const struct ticker_policy *p
 /* No tick is raised from here on, and none is lost: what becomes due waits. ENGINE_HELD tells when
  * none is in flight any more, which may take for ever. */
 void engine_hold(struct engine_timer *timer);
-/* Ticks go on. @rerouted: the EOI of a tick that is still in flight won't be seen. */
-void engine_release(struct engine_timer *timer, gboolean rerouted);
+/* Ticks go on. @unseen: the EOI of a tick that is still in flight won't be seen. */
+void engine_release(struct engine_timer *timer, gboolean unseen);
 
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading);

@@ -29,6 +29,7 @@ struct guest {
     gboolean removed;
     enum guest_state state;
     uint32_t pid;
+    char *problem; /* of its configuration */
     unsigned life; /* which VM it is that runs: a call for an earlier one has come too late */
     struct engine *engine;
     const struct guest_settings *settings;
@@ -59,6 +60,7 @@ static void guest_unref(struct guest *guest)
     if (--guest->references == 0) {
         g_free((char *)guest->identity.name);
         g_free((char *)guest->identity.uuid);
+        g_free(guest->problem);
         g_free(guest);
     }
 }
@@ -196,9 +198,9 @@ static void on_routed(const GError *error, gpointer user_data)
 
 static void on_delivery_event(enum engine_event event, gpointer user_data);
 
-static gboolean deliver_with(struct guest *guest, struct injector *injector)
+static gboolean deliver_with(struct guest *guest, struct injector *injector, uint64_t control)
 {
-    guest->delivery = delivery_new(guest->engine, injector, &guest->policy, &guest->counts,
+    guest->delivery = delivery_new(guest->engine, injector, control, &guest->policy, &guest->counts,
                                    on_delivery_event, guest);
     if (guest->delivery != NULL && guest->state == GUEST_PAUSED) {
         engine_freeze(delivery_timer(guest->delivery));
@@ -219,9 +221,10 @@ static void on_attached(struct injector *injector, const GError *error, gpointer
         }
     } else if (injector == NULL) {
         fail(guest, hv_status_from_error(error), error->message);
-    } else if (!deliver_with(guest, injector)) {
+    } else if (!deliver_with(guest, injector, guest->change.control)) {
         fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, full);
     } else {
+        guest->change.start = true;
         commit(guest);
     }
     call_free(call);
@@ -290,6 +293,22 @@ static void refuse_another(struct guest *guest, const struct request *request)
     fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
 }
 
+/* The route went with the reset. What a VMM has handed over it will route again; what was borrowed
+ * is gone, and with it the tick in flight and the backlog. */
+static void forget_route(struct guest *guest)
+{
+    struct engine_reading reading;
+
+    if (guest->delivery == NULL || guest->attacher.attach == NULL) {
+        return;
+    }
+    guest_read(guest, &reading);
+    guest->counts = reading.ticks;
+    guest->counts.skipped += guest->counts.in_flight + guest->counts.backlog;
+    guest->counts.in_flight = guest->counts.backlog = 0;
+    delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
+}
+
 static void start_first(struct guest *guest)
 {
     const struct request *request = g_queue_peek_head(&guest->requests);
@@ -299,6 +318,9 @@ static void start_first(struct guest *guest)
         return;
     }
     HV_STATUS status = plan(guest, request);
+    if (request->kind == CHANGE_RESET) {
+        forget_route(guest);
+    }
     if (status != HV_STATUS_SUCCESS) {
         fail(guest, status, reason_for(status));
     } else if (wants_another(guest, request)) {
@@ -323,10 +345,13 @@ static void enqueue(struct guest *guest, const struct request *request)
 
 /* ---- events of the engine ---- */
 
+static void ignore_done(G_GNUC_UNUSED const GError *error, G_GNUC_UNUSED gpointer user_data)
+{
+}
+
 static void on_delivery_event(enum engine_event event, gpointer user_data)
 {
     struct guest *guest = user_data;
-    const struct injector *injector = delivery_injector(guest->delivery);
 
     switch (event) {
     case ENGINE_SKIPPED:
@@ -341,9 +366,10 @@ static void on_delivery_event(enum engine_event event, gpointer user_data)
         tell_changed(guest);
         break;
     case ENGINE_UNANSWERED:
-        if (injector->ops->check != NULL) {
-            injector->ops->check(delivery_injector(guest->delivery));
-        }
+        g_message("partition %" G_GUINT64_FORMAT " (%s): the guest has taken the way of its ticks "
+                  "away, as a reset does",
+                  guest->identity.id, guest->identity.name);
+        guest_reset(guest, ignore_done, NULL);
         break;
     default:
         break;
@@ -412,7 +438,7 @@ gboolean guest_start_with(struct guest *guest, uint32_t pid, struct injector *in
 {
     bool wide_mda = injector->wide_mda;
 
-    if (!deliver_with(guest, injector)) {
+    if (!deliver_with(guest, injector, 0)) {
         g_propagate_error(error, error_about(guest, HV_STATUS_INSUFFICIENT_MEMORY, full));
         return FALSE;
     }
@@ -476,6 +502,20 @@ enum guest_state guest_state(const struct guest *guest)
 uint32_t guest_pid(const struct guest *guest)
 {
     return guest->pid;
+}
+
+const char *guest_problem(const struct guest *guest)
+{
+    return guest->problem;
+}
+
+void guest_set_problem(struct guest *guest, const char *problem)
+{
+    if (g_strcmp0(guest->problem, problem) != 0) {
+        g_free(guest->problem);
+        guest->problem = g_strdup(problem);
+        tell_changed(guest);
+    }
 }
 
 void guest_read(struct guest *guest, struct engine_reading *ret_reading)

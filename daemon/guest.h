@@ -80,6 +80,9 @@ const struct ticker_policy *guest_policy(const struct guest *guest);
 struct injector *guest_injector(struct guest *guest);
 enum guest_state guest_state(const struct guest *guest);
 uint32_t guest_pid(const struct guest *guest);
+/* What is wrong with its configuration; NULL: nothing. */
+const char *guest_problem(const struct guest *guest);
+void guest_set_problem(struct guest *guest, const char *problem);
 void guest_read(struct guest *guest, struct engine_reading *ret_reading);
 
 /* @done is called once, possibly before the call returns. */

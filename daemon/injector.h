@@ -14,6 +14,9 @@ struct injector;
 /* @error: NULL on success; owned by the caller. Main loop. */
 typedef void (*injector_routed_func)(const GError *error, gpointer user_data);
 
+/* @lost: the way of its ticks is no more. Main loop. */
+typedef void (*injector_checked_func)(gboolean lost, gpointer user_data);
+
 struct injector_ops {
     /* What `status` calls it, and the source of its base ticks. */
     const char *name;
@@ -33,9 +36,9 @@ struct injector_ops {
      * between the call and @done, and the injector is not freed. */
     void (*set_route)(struct injector *injector, uint64_t control, injector_routed_func done,
                       gpointer user_data);
-    /* (nullable) No acknowledgement has come for long: looks whether the way of its ticks is still
-     * there, and tells its source if not. */
-    void (*check)(struct injector *injector);
+    /* (nullable) No acknowledgement has come for long: is the way of its ticks still there? Calls
+     * @done once, now or later. */
+    void (*check)(struct injector *injector, injector_checked_func done, gpointer user_data);
     /* The engine has let go of it: puts back what it has touched. */
     void (*free)(struct injector *injector);
 };
@@ -49,6 +52,8 @@ struct injector {
     uint64_t feedback_timeout_ns;
     /* Routes by MSI, so that a 32-bit destination can be reached. */
     bool wide_mda;
+    /* A tick of an earlier daemon's waits in the guest; its EOI will be reported here. */
+    bool tick_in_flight;
     /* How long the VM stood still for it. */
     uint64_t attach_stall_us;
 };

@@ -163,3 +163,17 @@ struct guest *manager_lookup(struct manager *manager, const char *domain, GError
     }
     return guest;
 }
+
+struct guest *manager_find_process(struct manager *manager, uint32_t pid)
+{
+    GHashTableIter iter;
+    gpointer guest;
+
+    g_hash_table_iter_init(&iter, manager->guests);
+    while (pid != 0 && g_hash_table_iter_next(&iter, NULL, &guest)) {
+        if (guest_pid(guest) == pid) {
+            return guest;
+        }
+    }
+    return NULL;
+}

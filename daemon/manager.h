@@ -39,3 +39,5 @@ void manager_remove(struct manager *manager, struct guest *guest);
 struct guest *manager_find(struct manager *manager, uint64_t id, GError **error);
 /* By name, UUID or decimal id, in this order. */
 struct guest *manager_lookup(struct manager *manager, const char *domain, GError **error);
+/* The one whose VM is process @pid, or NULL. */
+struct guest *manager_find_process(struct manager *manager, uint32_t pid);

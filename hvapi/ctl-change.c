@@ -52,26 +52,21 @@ gboolean ctl_set(struct ctl *ctl, GError **error)
 #define LIVE_HELP   "Act on the running partition (the default)"
 #define CONFIG_HELP "Act on the libvirt domain's persistent configuration"
 
-/* Finds the partition; for --config in vain. */
-static CtlPartition *find_target(const struct ctl *ctl, const char *domain, gboolean config,
-                                 GError **error)
-{
-    g_autoptr(CtlPartition) p = ctl_partition_find(ctl->bus, domain, error);
+/* --live and --config, as virsh has them. */
+struct where_options {
+    gboolean live;
+    gboolean config;
+};
 
-    if (p != NULL && config) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
-                    "partition %s has no persistent configuration, which only libvirt domains "
-                    "have; leave --config out",
-                    domain);
-        return NULL;
-    }
-    return g_steal_pointer(&p);
+/* As org.hvtimer1.Partition.Enable wants it. */
+static uint32_t where_of(const struct where_options *where)
+{
+    return (where->live || !where->config ? 1u : 0u) | (where->config ? 2u : 0u);
 }
 
 struct enable_options {
     char *period, *vector, *destination, *delivery, *injector;
-    gboolean live; /* the default: it asks for nothing */
-    gboolean config;
+    struct where_options where;
 };
 typedef struct enable_options EnableOptions;
 
@@ -97,8 +92,8 @@ static char **parse_enable(struct ctl *ctl, struct enable_options *o, GError **e
          "fixed|lowest"},
         {"injector", 0, 0, G_OPTION_ARG_STRING, &o->injector,
          "How to deliver ticks (default: auto)", "auto|msi|pin|lapic|model"},
-        {"live", 0, 0, G_OPTION_ARG_NONE, &o->live, LIVE_HELP, NULL},
-        {"config", 0, 0, G_OPTION_ARG_NONE, &o->config, CONFIG_HELP, NULL},
+        {"live", 0, 0, G_OPTION_ARG_NONE, &o->where.live, LIVE_HELP, NULL},
+        {"config", 0, 0, G_OPTION_ARG_NONE, &o->where.config, CONFIG_HELP, NULL},
         G_OPTION_ENTRY_NULL,
     };
 
@@ -139,36 +134,29 @@ gboolean ctl_enable(struct ctl *ctl, GError **error)
     if (arguments == NULL || !parse_route(&o, &period, &control, error)) {
         return FALSE;
     }
-    p = find_target(ctl, arguments[0], o.config, error);
+    p = ctl_partition_find(ctl->bus, arguments[0], error);
     return p != NULL &&
            hvt_dbus_partition_call_enable_sync(p->proxy, period.numerator, period.denominator,
                                                control, o.injector != NULL ? o.injector : "auto",
-                                               NULL, error) &&
+                                               where_of(&o.where), NULL, error) &&
            print_result(ctl, p, error);
-}
-
-static gboolean clear_enabled(CtlPartition *p, GError **error)
-{
-    uint64_t control;
-
-    return ctl_partition_get(p, HvPartitionPropertyEmulatedTimerControl, &control, error) &&
-           ctl_partition_set(p, HvPartitionPropertyEmulatedTimerControl,
-                             control & ~HV_EMULATED_TIMER_CONTROL_ENABLED, error);
 }
 
 gboolean ctl_disable(struct ctl *ctl, GError **error)
 {
-    gboolean live = TRUE, config = FALSE;
+    struct where_options where = {0};
     const GOptionEntry options[] = {
-        {"live", 0, 0, G_OPTION_ARG_NONE, &live, LIVE_HELP, NULL},
-        {"config", 0, 0, G_OPTION_ARG_NONE, &config, CONFIG_HELP, NULL},
+        {"live", 0, 0, G_OPTION_ARG_NONE, &where.live, LIVE_HELP, NULL},
+        {"config", 0, 0, G_OPTION_ARG_NONE, &where.config, CONFIG_HELP, NULL},
         G_OPTION_ENTRY_NULL,
     };
     g_auto(GStrv) arguments = ctl_parse(ctl, options, error);
     g_autoptr(CtlPartition) p =
-        arguments != NULL ? find_target(ctl, arguments[0], config, error) : NULL;
+        arguments != NULL ? ctl_partition_find(ctl->bus, arguments[0], error) : NULL;
 
-    return p != NULL && clear_enabled(p, error) && print_result(ctl, p, error);
+    return p != NULL &&
+           hvt_dbus_partition_call_disable_sync(p->proxy, where_of(&where), NULL, error) &&
+           print_result(ctl, p, error);
 }
 
 /* ---- policy, reset-backlog ---- */

@@ -253,3 +253,12 @@ GPtrArray *ctl_partitions_read_all(const char *bus, GError **error)
     }
     return g_steal_pointer(&partitions);
 }
+
+gboolean ctl_attach_process(const char *bus, uint32_t pid, const char *name, uint64_t *ret_id,
+                            GError **error)
+{
+    g_autoptr(HvtDbusManager) manager = open_manager(bus, error);
+
+    return manager != NULL &&
+           hvt_dbus_manager_call_attach_process_sync(manager, pid, name, ret_id, NULL, error);
+}

@@ -39,3 +39,7 @@ gboolean ctl_partition_read(CtlPartition *p, GError **error);
 
 /* All partitions, read, in the order of their ids: an array of CtlPartition. (transfer full) */
 GPtrArray *ctl_partitions_read_all(const char *bus, GError **error);
+
+/* Makes process @pid a partition. */
+gboolean ctl_attach_process(const char *bus, uint32_t pid, const char *name, uint64_t *ret_id,
+                            GError **error);

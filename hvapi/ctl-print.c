@@ -103,6 +103,9 @@ static json_object *status_to_json(const CtlPartition *p)
     json_object_object_add(object, "ticks", ticks_to_json(&p->statistics));
     json_object_object_add(object, "lateness_us", lateness_to_json(&p->statistics));
     add_integer(object, "attach_stall_us", hvt_dbus_partition_get_attach_stall_us(proxy));
+    if (*hvt_dbus_partition_get_problem(proxy) != '\0') {
+        add_string(object, "problem", hvt_dbus_partition_get_problem(proxy));
+    }
     return object;
 }
 
@@ -155,6 +158,9 @@ static void print_identity(const CtlPartition *p)
     print_line("Process", pid != 0 ? "%u" : "-", pid);
     print_line("Injector", "%s, %s, ticks from %s", hvt_dbus_partition_get_injector(proxy),
                hvt_dbus_partition_get_accounting(proxy), hvt_dbus_partition_get_base_timer(proxy));
+    if (*hvt_dbus_partition_get_problem(proxy) != '\0') {
+        print_line("Problem", "%s", hvt_dbus_partition_get_problem(proxy));
+    }
     print_line("Attach stall", "%" PRIu64 " us", hvt_dbus_partition_get_attach_stall_us(proxy));
 }
 

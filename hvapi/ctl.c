@@ -19,6 +19,8 @@ static const struct ctl_verb verbs[] = {
     {"disable", "DOMAIN", "Stop the timer", ctl_disable},
     {"policy", "DOMAIN", "Show the catch-up policy, or change parts of it", ctl_policy},
     {"reset-backlog", "DOMAIN", "Give up the ticks that are to be made up", ctl_reset_backlog},
+    {"attach", "", "Make a KVM process that libvirt does not know a partition", ctl_attach},
+    {"detach", "DOMAIN", "End a partition made by attach", ctl_detach},
 };
 
 static char *list_verbs(void)

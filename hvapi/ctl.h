@@ -43,3 +43,5 @@ gboolean ctl_enable(struct ctl *ctl, GError **error);
 gboolean ctl_disable(struct ctl *ctl, GError **error);
 gboolean ctl_policy(struct ctl *ctl, GError **error);
 gboolean ctl_reset_backlog(struct ctl *ctl, GError **error);
+gboolean ctl_attach(struct ctl *ctl, GError **error);
+gboolean ctl_detach(struct ctl *ctl, GError **error);

@@ -280,6 +280,7 @@ static gboolean fill_in(const struct attach_job *job, struct attach_request *ret
                                            .pid = job->pid,
                                            .start_time = job->start_time,
                                            .pin = job->pin,
+                                           .pins = job->pins,
                                            .flags = job->edge ? ATTACH_EDGE : 0,
                                            .entry = job->entry,
                                            .expected = job->expected};

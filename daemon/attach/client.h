@@ -26,6 +26,7 @@ struct attach_job {
     pid_t pid;
     uint64_t start_time;
     uint32_t pin;      /* a GSI for LISTEN and PULSE; ATTACH_PIN_ANY for BORROW */
+    uint32_t pins;     /* ATTACH_PIN_ANY: those that may be taken, a bit each; 0: all */
     gboolean edge;     /* BORROW */
     uint64_t entry;    /* BORROW, REROUTE, RETURN; see attach_entry() */
     uint64_t expected; /* REROUTE, RETURN */

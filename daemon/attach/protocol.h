@@ -33,7 +33,8 @@ enum attach_kind {
     ATTACH_LISTEN,
     /* A plain irqfd on `pin` (a GSI): trigger. Stops one thread that is not a vCPU. */
     ATTACH_PULSE,
-    /* An unused IOAPIC pin, or ATTACH_PIN_ANY, gets `entry`. Level-triggered: trigger of a resample
+    /* An unused IOAPIC pin, or ATTACH_PIN_ANY, gets `entry`; one that has it already, left by an
+     * earlier daemon, is preferred. Level-triggered: trigger of a resample
      * irqfd, and its resamplefd: a write raises the line, the EOI lowers it and is counted. With
      * ATTACH_EDGE: trigger of a plain irqfd, and a listener's trigger and resamplefd. */
     ATTACH_BORROW,
@@ -66,6 +67,8 @@ struct attach_request {
     uint64_t start_time; /* /proc/PID/stat, field 22: another process that got its pid is refused */
     uint32_t pin;
     uint32_t flags;
+    uint32_t pins; /* ATTACH_PIN_ANY: those that may be taken, a bit each; 0: all */
+    uint32_t reserved;
     uint64_t entry;    /* BORROW, REROUTE: of interest is ATTACH_ENTRY_ROUTE; RETURN: all of it */
     uint64_t expected; /* REROUTE, RETURN: of interest is ATTACH_ENTRY_ROUTE */
 };

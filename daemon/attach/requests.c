@@ -57,19 +57,46 @@ static bool is_unused(const struct kvm_ioapic_state *state, unsigned pin)
            (state->irr >> pin & 1) == 0;
 }
 
-/* Best one that the guest never touched; the highest, since PCI takes them from below. */
+static uint64_t borrowed_entry(const struct attach_request *request)
+{
+    return (request->entry & ATTACH_ENTRY_ROUTE) |
+           ((request->flags & ATTACH_EDGE) != 0 ? 0 : ATTACH_ENTRY_LEVEL);
+}
+
+/* Just as it is to be borrowed: left by a daemon that was killed, or restored with a guest that was
+ * saved while it was borrowed. A tick may be in flight there. */
+static bool is_left_over(const struct attach_request *request, const struct kvm_ioapic_state *state,
+                         unsigned pin)
+{
+    return (state->redirtbl[pin].bits & ~(ATTACH_ENTRY_STATUS | ATTACH_ENTRY_REMOTE_IRR)) ==
+           borrowed_entry(request);
+}
+
+static bool may_take(const struct attach_request *request, unsigned pin)
+{
+    return request->pins == 0 || (request->pins >> pin & 1) != 0;
+}
+
+/* The first that is left over; else the best one that the guest never touched; the highest, since
+ * PCI takes them from below. */
 static bool choose_pin(struct session *session, const struct kvm_ioapic_state *state)
 {
     uint32_t wanted = session->request->pin, found = ATTACH_PIN_ANY;
 
     for (unsigned pin = PIN_LAST; wanted == ATTACH_PIN_ANY && pin >= ATTACH_PIN_FIRST; pin--) {
-        if (is_unused(state, pin) &&
+        if (may_take(session->request, pin) && is_unused(state, pin) &&
             (found == ATTACH_PIN_ANY || (state->redirtbl[pin].bits == UNTOUCHED &&
                                          state->redirtbl[found].bits != UNTOUCHED))) {
             found = pin;
         }
     }
-    if (wanted != ATTACH_PIN_ANY && is_unused(state, wanted)) {
+    for (unsigned pin = PIN_LAST; wanted == ATTACH_PIN_ANY && pin >= ATTACH_PIN_FIRST; pin--) {
+        found = may_take(session->request, pin) && is_left_over(session->request, state, pin)
+                    ? pin
+                    : found;
+    }
+    if (wanted != ATTACH_PIN_ANY &&
+        (is_unused(state, wanted) || is_left_over(session->request, state, wanted))) {
         found = wanted;
     }
     session->reply.pin = found;
@@ -93,13 +120,11 @@ static void tell_entries(struct session *session, const struct kvm_ioapic_state 
     }
     if (session->reply.pin < ATTACH_PINS) {
         session->reply.old_entry = state->redirtbl[session->reply.pin].bits;
+        if (session->request->kind == ATTACH_BORROW &&
+            is_left_over(session->request, state, session->reply.pin)) {
+            session->reply.old_entry = UNTOUCHED; /* not to be returned to what nobody raises */
+        }
     }
-}
-
-static uint64_t borrowed_entry(const struct attach_request *request)
-{
-    return (request->entry & ATTACH_ENTRY_ROUTE) |
-           ((request->flags & ATTACH_EDGE) != 0 ? 0 : ATTACH_ENTRY_LEVEL);
 }
 
 /* ---- changes, made while the VMM stands still ---- */
@@ -110,6 +135,9 @@ static bool borrow_pin(struct session *session, struct kvm_ioapic_state *state)
 {
     uint32_t pin = session->reply.pin;
 
+    if (is_left_over(session->request, state, pin)) {
+        return true;
+    }
     if (!is_unused(state, pin)) {
         return fail(&session->failure, ATTACH_PIN_IN_USE,
                     "the guest of process %d has just begun to use IOAPIC pin %u: try again",

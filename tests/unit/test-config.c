@@ -6,88 +6,10 @@
 #include "daemon/config.h"
 
 #include "daemon/json.h"
+#include "tests/support/config-files.h"
 #include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
-
-/* A directory with a configuration in it. */
-struct fixture {
-    char *directory;
-    char *drop_ins;
-    char *path;
-};
-
-static void set_up(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
-{
-    g_autoptr(GError) error = NULL;
-
-    f->directory = g_dir_make_tmp("hvtimer-test-config-XXXXXX", &error);
-    g_assert_no_error(error);
-    f->path = g_build_filename(f->directory, "hvtimerd.json", NULL);
-    f->drop_ins = g_build_filename(f->directory, "hvtimerd.d", NULL);
-    g_assert_cmpint(g_mkdir(f->drop_ins, 0700), ==, 0);
-}
-
-static void remove_directory(const char *path)
-{
-    g_autoptr(GDir) directory = g_dir_open(path, 0, NULL);
-    const char *name;
-
-    while (directory != NULL && (name = g_dir_read_name(directory)) != NULL) {
-        g_autofree char *child = g_build_filename(path, name, NULL);
-        g_unlink(child);
-    }
-    g_rmdir(path);
-}
-
-static void tear_down(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
-{
-    remove_directory(f->drop_ins);
-    remove_directory(f->directory);
-    g_assert_false(g_file_test(f->directory, G_FILE_TEST_EXISTS));
-    g_free(f->directory);
-    g_free(f->drop_ins);
-    g_free(f->path);
-}
-
-static void write_text(const char *path, const char *text, gssize length)
-{
-    g_autoptr(GError) error = NULL;
-
-    g_file_set_contents(path, text, length, &error);
-    g_assert_no_error(error);
-}
-
-static void write_drop_in(struct fixture *f, const char *name, const char *text)
-{
-    g_autofree char *path = g_build_filename(f->drop_ins, name, NULL);
-
-    write_text(path, text, -1);
-}
-
-static struct config *load(struct fixture *f)
-{
-    g_autoptr(GError) error = NULL;
-    struct config *config = config_load(f->path, TRUE, &error);
-
-    g_assert_no_error(error);
-    g_assert_nonnull(config);
-    return config;
-}
-
-/* Loading fails, and the message has @first and @second in it. */
-static void assert_refused(struct fixture *f, GQuark domain, int code, const char *first,
-                           const char *second)
-{
-    g_autoptr(GError) error = NULL;
-    struct config *config = config_load(f->path, TRUE, &error);
-
-    g_assert_null(config);
-    g_assert_error(error, domain, code);
-    g_test_message("%s", error->message);
-    g_assert_nonnull(strstr(error->message, first));
-    g_assert_nonnull(strstr(error->message, second));
-}
 
 static void assert_equal(const struct config *a, const struct config *b)
 {
@@ -104,9 +26,13 @@ static void assert_equal(const struct config *a, const struct config *b)
     g_assert_cmpint(a->policy.catch_up_suspends, ==, b->policy.catch_up_suspends);
     g_assert_cmpint(a->keep_on_reset, ==, b->keep_on_reset);
     g_assert_true(g_strv_equal((const char *const *)a->models, (const char *const *)b->models));
+    g_assert_cmpstr(a->libvirt, ==, b->libvirt);
+    g_assert_cmpstr(a->attach_helper, ==, b->attach_helper);
+    g_assert_cmpmem(a->pins.pins, a->pins.length, b->pins.pins, b->pins.length);
+    g_assert_cmpuint(a->domains->len, ==, b->domains->len);
 }
 
-static void test_defaults(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_defaults(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     g_autoptr(Config) defaults = config_new_default();
     g_autoptr(Config) without_file = config_load(f->path, FALSE, NULL);
@@ -123,12 +49,18 @@ static void test_defaults(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
     g_assert_false(defaults->policy.catch_up_suspends);
     g_assert_false(defaults->keep_on_reset);
     g_assert_cmpuint(g_strv_length(defaults->models), ==, 0);
+    g_assert_cmpstr(defaults->libvirt, ==, "qemu:///system");
+    g_assert_cmpstr(defaults->attach_helper, ==, LIBEXECDIR "/hvtimer-attach");
+    g_assert_cmpmem(defaults->pins.pins, defaults->pins.length, "\x17\x16\x15\x14\x13\x12\x11\x10",
+                    8);
+    g_assert_cmpuint(defaults->domains->len, ==, 0);
     assert_equal(without_file, defaults);
 }
 
-static void test_all_keys(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     char *models[] = {(char *)"demo", (char *)"größe", NULL};
+    g_autoptr(GArray) domains = g_array_new(FALSE, TRUE, sizeof(struct config_domain));
     const struct config expected = {
         .engine_priority = 0,
         .engine_cpu = 3,
@@ -138,18 +70,23 @@ static void test_all_keys(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
         .policy = {TICKER_OBSERVE, UINT32_MAX, 700, 0, true},
         .keep_on_reset = TRUE,
         .models = models,
+        .libvirt = (char *)"test:///default",
+        .attach_helper = (char *)"/opt/attach",
+        .pins = {.pins = {16, 23, 20}, .length = 3},
+        .domains = g_array_set_size(domains, 1),
     };
 
-    write_text(f->path,
-               "{\"engine\":{\"priority\":0,\"cpu\":3,\"lock_memory\":false},"
-               "\"limits\":{\"period_min\":5000,\"period_max\":46116860184273878,"
-               "\"partitions\":7},"
-               "\"policy\":{\"policy\":\"observe\",\"threshold\":4294967295,\"slew\":700,"
-               "\"limit_ms\":0,\"on_resume\":\"catchup\"},"
-               "\"guest_reset\":\"keep\",\"models\":[\"demo\",\"gr\\u00f6\\u00dfe\"]}",
-               -1);
+    config_files_write(f,
+                       "{\"engine\":{\"priority\":0,\"cpu\":3,\"lock_memory\":false},"
+                       "\"limits\":{\"period_min\":5000,\"period_max\":46116860184273878,"
+                       "\"partitions\":7},"
+                       "\"policy\":{\"policy\":\"observe\",\"threshold\":4294967295,\"slew\":700,"
+                       "\"limit_ms\":0,\"on_resume\":\"catchup\"},"
+                       "\"guest_reset\":\"keep\",\"models\":[\"demo\",\"gr\\u00f6\\u00dfe\"],"
+                       "\"libvirt\":\"test:///default\",\"attach_helper\":\"/opt/attach\","
+                       "\"pins\":[16,23,20],\"domains\":[{\"match\":\"a\"}]}");
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     assert_equal(config, &expected);
 }
@@ -166,12 +103,14 @@ static void test_sample(void)
     assert_equal(config, defaults);
 }
 
-/* Every key is shown in the sample, with a comment. */
+/* Every key is shown in the sample, with a comment; but for one whose default depends on where
+ * hvtimer is installed, and which is only commented on. */
 static void test_sample_is_whole(void)
 {
-    static const char *const keys[] = {
-        "priority",  "cpu",  "lock_memory", "period_min", "period_max",  "partitions", "policy",
-        "threshold", "slew", "limit_ms",    "on_resume",  "guest_reset", "models"};
+    static const char *const keys[] = {"priority",   "cpu",        "lock_memory", "period_min",
+                                       "period_max", "partitions", "policy",      "threshold",
+                                       "slew",       "limit_ms",   "on_resume",   "guest_reset",
+                                       "models",     "libvirt",    "pins",        "domains"};
     g_autofree char *path =
         g_test_build_filename(G_TEST_DIST, "..", "..", "conf", "hvtimerd.json", NULL);
     g_autofree char *text = NULL;
@@ -184,20 +123,22 @@ static void test_sample_is_whole(void)
         g_assert_nonnull(strstr(text, key));
         g_assert_nonnull(strstr(text, comment));
     }
+    g_assert_nonnull(strstr(text, "\"#attach_helper\": "));
+    g_assert_null(strstr(text, "\"attach_helper\": "));
 }
 
-static void test_drop_ins(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_drop_ins(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    write_text(f->path,
-               "{\"engine\":{\"priority\":10,\"cpu\":1},\"limits\":{\"partitions\":10},"
-               "\"models\":[\"a\",\"b\"]}",
-               -1);
-    write_drop_in(f, "20-b.json", "{\"engine\":{\"cpu\":20},\"policy\":{\"slew\":20}}");
-    write_drop_in(f, "10-a.json", "{\"engine\":{\"cpu\":10,\"priority\":11},\"models\":[\"c\"]}");
-    write_drop_in(f, "30-c.json.orig", "no JSON at all");
-    write_drop_in(f, ".40-d.json", "no JSON at all");
+    config_files_write(f, "{\"engine\":{\"priority\":10,\"cpu\":1},\"limits\":{\"partitions\":10},"
+                          "\"models\":[\"a\",\"b\"]}");
+    config_files_write_drop_in(f, "20-b.json",
+                               "{\"engine\":{\"cpu\":20},\"policy\":{\"slew\":20}}");
+    config_files_write_drop_in(f, "10-a.json",
+                               "{\"engine\":{\"cpu\":10,\"priority\":11},\"models\":[\"c\"]}");
+    config_files_write_drop_in(f, "30-c.json.orig", "no JSON at all");
+    config_files_write_drop_in(f, ".40-d.json", "no JSON at all");
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(config->engine_priority, ==, 11);
     g_assert_cmpint(config->engine_cpu, ==, 20);
@@ -209,7 +150,7 @@ static void test_drop_ins(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
 }
 
 /* Whatever order the directory has them in: of those that set one key the last name wins. */
-static void test_drop_ins_sorted(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_drop_ins_sorted(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const char *const keys[][2] = {
         {"engine", "cpu"}, {"engine", "priority"}, {"limits", "partitions"}, {"policy", "slew"}};
@@ -220,7 +161,7 @@ static void test_drop_ins_sorted(struct fixture *f, G_GNUC_UNUSED gconstpointer 
         g_autofree char *text =
             g_strdup_printf("{\"%s\":{\"%s\":%u}}", keys[n % 4][0], keys[n % 4][1], n);
 
-        write_drop_in(f, name, text);
+        config_files_write_drop_in(f, name, text);
     }
 
     g_autoptr(Config) config = config_load(f->path, FALSE, NULL);
@@ -232,52 +173,55 @@ static void test_drop_ins_sorted(struct fixture *f, G_GNUC_UNUSED gconstpointer 
 }
 
 /* They hold also where there is no file beside them, and not at all where they are not there. */
-static void test_drop_ins_alone(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_drop_ins_alone(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    write_drop_in(f, "10.json", "{\"engine\":{\"cpu\":5}}");
+    config_files_write_drop_in(f, "10.json", "{\"engine\":{\"cpu\":5}}");
 
     g_autoptr(Config) config = config_load(f->path, FALSE, NULL);
 
     g_assert_cmpint(config->engine_cpu, ==, 5);
 
-    remove_directory(f->drop_ins);
-    write_text(f->path, "{}", -1);
+    config_files_remove(f->drop_ins);
+    config_files_write(f, "{}");
 
     g_autoptr(Config) defaults = config_new_default();
-    g_autoptr(Config) without = load(f);
+    g_autoptr(Config) without = config_files_load(f);
 
     assert_equal(without, defaults);
 }
 
-static void test_drop_in_refused(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_drop_in_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    write_text(f->path, "{}", -1);
-    write_drop_in(f, "10.json", "{\"engine\":{\"prio\":5}}");
-    assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "hvtimerd.d/10.json", "engine.prio ");
-    write_drop_in(f, "10.json", "{");
-    assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "hvtimerd.d/10.json", "strict JSON");
+    config_files_write(f, "{}");
+    config_files_write_drop_in(f, "10.json", "{\"engine\":{\"prio\":5}}");
+    config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "hvtimerd.d/10.json",
+                                "engine.prio ");
+    config_files_write_drop_in(f, "10.json", "{");
+    config_files_assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, "hvtimerd.d/10.json",
+                                "strict JSON");
 
-    remove_directory(f->drop_ins);
-    write_text(f->drop_ins, "a file", -1);
-    assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_NOTDIR, "hvtimerd.d", "");
+    config_files_remove(f->drop_ins);
+    config_files_write_bytes(f->drop_ins, "a file", 6);
+    config_files_assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_NOTDIR, "hvtimerd.d", "");
     g_unlink(f->drop_ins);
 }
 
-static void test_comments(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_comments(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    write_text(f->path, "{\"#\":\"a\",\"#x\":\"b\",\"engine\":{\"#cpu\":\"c\",\"cpu\":9}}", -1);
+    config_files_write(f, "{\"#\":\"a\",\"#x\":\"b\",\"engine\":{\"#cpu\":\"c\",\"cpu\":9}}");
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(config->engine_cpu, ==, 9);
 
-    write_text(f->path, "{\"engine\":{\"#cpu\":9}}", -1);
-    assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "engine.#cpu ", "comment");
+    config_files_write(f, "{\"engine\":{\"#cpu\":9}}");
+    config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "engine.#cpu ", "comment");
 }
 
-static void test_unknown_keys(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_unknown_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    static const char *const top = "engine, limits, policy, guest_reset, models";
+    static const char *const top = "engine, limits, policy, guest_reset, models, libvirt, "
+                                   "attach_helper, pins, domains";
     static const char *const engine = "priority, cpu, lock_memory";
     const char *const rows[][3] = {
         {"{\"engine\":{\"prioritty\":50}}", "engine.prioritty", engine},
@@ -298,14 +242,14 @@ static void test_unknown_keys(struct fixture *f, G_GNUC_UNUSED gconstpointer dat
             "%s: %s is not a key of the configuration; remove it, or name one of %s", f->path,
             rows[i][1], rows[i][2]);
 
-        write_text(f->path, rows[i][0], -1);
+        config_files_write(f, rows[i][0]);
         g_assert_null(config_load(f->path, TRUE, &error));
         g_assert_error(error, CONFIG_ERROR, CONFIG_ERROR_VALUE);
         g_assert_cmpstr(error->message, ==, message);
     }
 }
 
-static void test_values_refused(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_values_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const struct {
         const char *section, *key, *value, *wanted;
@@ -344,12 +288,12 @@ static void test_values_refused(struct fixture *f, G_GNUC_UNUSED gconstpointer d
         g_autofree char *named =
             g_strdup_printf("hvtimerd.json: %s.%s can't be", rows[i].section, rows[i].key);
 
-        write_text(f->path, text, -1);
-        assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, named, rows[i].wanted);
+        config_files_write(f, text);
+        config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, named, rows[i].wanted);
     }
 }
 
-static void test_top_level_refused(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_top_level_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const char *const rows[][3] = {
         {"{\"guest_reset\":\"kept\"}", "guest_reset can't be", "one of \"disable\", \"keep\""},
@@ -362,15 +306,31 @@ static void test_top_level_refused(struct fixture *f, G_GNUC_UNUSED gconstpointe
         {"{\"models\":[\"a\",\"b\",\"a\"]}", "models can't be", "different"},
         {"{\"models\":[\"a\\nb\"]}", "models can't be", "printable"},
         {"{\"models\":[\"a\\u0000b\"]}", "models can't be", "printable"},
+        {"{\"libvirt\":\"\"}", "libvirt can't be \"\"", "qemu:///system"},
+        {"{\"libvirt\":\"None\"}", "libvirt can't be \"None\"", "\"none\""},
+        {"{\"libvirt\":\"/system\"}", "libvirt can't be", "URI"},
+        {"{\"libvirt\":null}", "libvirt can't be null", "URI"},
+        {"{\"libvirt\":\"a:\\n\"}", "libvirt can't be", "URI"},
+        {"{\"attach_helper\":\"hvtimer-attach\"}", "attach_helper can't be", "absolute"},
+        {"{\"attach_helper\":\"\"}", "attach_helper can't be", "absolute"},
+        {"{\"attach_helper\":[\"/a\"]}", "attach_helper can't be", "absolute"},
+        {"{\"pins\":23}", "pins can't be 23", "an array"},
+        {"{\"pins\":[15]}", "pins can't be", "from 16 to 23"},
+        {"{\"pins\":[24]}", "pins can't be", "from 16 to 23"},
+        {"{\"pins\":[16.0]}", "pins can't be", "whole"},
+        {"{\"pins\":[\"16\"]}", "pins can't be", "whole"},
+        {"{\"pins\":[279]}", "pins can't be", "from 16 to 23"},
+        {"{\"pins\":[16,17,16]}", "pins can't be", "different"},
+        {"{\"pins\":[16,17,18,19,20,21,22,23,16]}", "pins can't be", "different"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        write_text(f->path, rows[i][0], -1);
-        assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, rows[i][1], rows[i][2]);
+        config_files_write(f, rows[i][0]);
+        config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, rows[i][1], rows[i][2]);
     }
 }
 
-static void write_model(struct fixture *f, const char *character, unsigned n)
+static void write_model(struct config_files *f, const char *character, unsigned n)
 {
     g_autoptr(GString) text = g_string_new("{\"models\":[\"");
 
@@ -378,40 +338,50 @@ static void write_model(struct fixture *f, const char *character, unsigned n)
         g_string_append(text, character);
     }
     g_string_append(text, "\"]}");
-    write_text(f->path, text->str, -1);
+    config_files_write(f, text->str);
 }
 
 /* Counted in characters, not in bytes. */
-static void test_model_name_length(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_model_name_length(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     write_model(f, "ß", 64);
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(g_utf8_strlen(config->models[0], -1), ==, 64);
     write_model(f, "x", 65);
-    assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "models can't be", "1 to 64");
+    config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "models can't be", "1 to 64");
+}
+
+static void test_no_libvirt_no_pins(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
+{
+    config_files_write(f, "{\"libvirt\":\"none\",\"pins\":[]}");
+
+    g_autoptr(Config) config = config_files_load(f);
+
+    g_assert_cmpstr(config->libvirt, ==, "none");
+    g_assert_cmpuint(config->pins.length, ==, 0);
 }
 
 /* Each value alone is right; they meet from two files. */
-static void test_period_limits_at_odds(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_period_limits_at_odds(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    write_text(f->path, "{\"limits\":{\"period_min\":2000}}", -1);
-    write_drop_in(f, "10.json", "{\"limits\":{\"period_max\":1999}}");
-    assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "limits.period_min is 2000",
-                   "limits.period_max, which is 1999");
-    write_drop_in(f, "10.json", "{\"limits\":{\"period_max\":2000}}");
+    config_files_write(f, "{\"limits\":{\"period_min\":2000}}");
+    config_files_write_drop_in(f, "10.json", "{\"limits\":{\"period_max\":1999}}");
+    config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, "limits.period_min is 2000",
+                                "limits.period_max, which is 1999");
+    config_files_write_drop_in(f, "10.json", "{\"limits\":{\"period_max\":2000}}");
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpuint(config->period.period_max, ==, 2000);
 }
 
-static void test_unreadable(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_unreadable(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_NOENT, f->path, "can't read");
+    config_files_assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_NOENT, f->path, "can't read");
     g_assert_cmpint(g_mkdir(f->path, 0700), ==, 0);
-    assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_ISDIR, f->path, "can't read");
+    config_files_assert_refused(f, G_FILE_ERROR, G_FILE_ERROR_ISDIR, f->path, "can't read");
 
     /* Only that there is no file is right where none is required. */
     g_autoptr(GError) error = NULL;
@@ -421,7 +391,7 @@ static void test_unreadable(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
     g_assert_cmpint(g_rmdir(f->path), ==, 0);
 }
 
-static void test_not_strict_json(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_not_strict_json(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const char *const rows[][2] = {
         {"", "end of data"},
@@ -445,34 +415,37 @@ static void test_not_strict_json(struct fixture *f, G_GNUC_UNUSED gconstpointer 
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        write_text(f->path, rows[i][0], -1);
-        assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, rows[i][1]);
+        config_files_write(f, rows[i][0]);
+        config_files_assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, rows[i][1]);
     }
-    write_text(f->path, "{}\0{}", 5);
-    assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, "NUL");
+    config_files_write_bytes(f->path, "{}\0{}", 5);
+    config_files_assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, "NUL");
     /* In a string all this is well. */
-    write_text(f->path, "{\"#\":\"\\\"'NaN' #: \\\\\",\"engine\":{\"#\":\"#\"}}", -1);
+    config_files_write(f, "{\"#\":\"\\\"'NaN' #: \\\\\",\"engine\":{\"#\":\"#\"}}");
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(config->engine_cpu, ==, -1);
 }
 
-static void test_too_large(struct fixture *f, G_GNUC_UNUSED gconstpointer data)
+static void test_too_large(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     g_autofree char *text = g_strnfill(JSON_FILE_SIZE_MAX + 1, ' ');
 
     memcpy(text, "{}", 2);
-    write_text(f->path, text, JSON_FILE_SIZE_MAX);
+    config_files_write_bytes(f->path, text, JSON_FILE_SIZE_MAX);
 
-    g_autoptr(Config) config = load(f);
+    g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(config->engine_cpu, ==, -1);
-    write_text(f->path, text, JSON_FILE_SIZE_MAX + 1);
-    assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path, "larger than 65536");
+    config_files_write_bytes(f->path, text, JSON_FILE_SIZE_MAX + 1);
+    config_files_assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path,
+                                "larger than 65536");
 }
 
-#define add(name, test) g_test_add("/config/" name, struct fixture, NULL, set_up, test, tear_down)
+#define add(name, test)                                                               \
+    g_test_add("/config/" name, struct config_files, NULL, config_files_set_up, test, \
+               config_files_tear_down)
 
 int main(int argc, char **argv)
 {
@@ -490,6 +463,7 @@ int main(int argc, char **argv)
     add("values-refused", test_values_refused);
     add("top-level-refused", test_top_level_refused);
     add("model-name-length", test_model_name_length);
+    add("no-libvirt-no-pins", test_no_libvirt_no_pins);
     add("period-limits-at-odds", test_period_limits_at_odds);
     add("unreadable", test_unreadable);
     add("not-strict-json", test_not_strict_json);

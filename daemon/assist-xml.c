@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The element in a libvirt domain's metadata: see assist.h, and conf/assist.rng for its schema.
+ * What is read comes from whoever may edit a domain: it is bounded in size and depth, nothing is
+ * loaded or expanded for its sake, and libxml2 has nothing to say on stderr.
+ */
+#include "daemon/assist.h"
+
+#include "common/values.h"
+#include "daemon/policy-names.h"
+#include <inttypes.h>
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+#include <string.h>
+
+#define NS_PER_S    UINT64_C(1000000000)
+#define EXCERPT_MAX 80 /* characters of foreign text in an error */
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlParserCtxt, xmlFreeParserCtxt)
+
+/* ---- writing ---- */
+
+/* Exactly: as a whole number of a unit of time or of Hz, or else as a ratio. */
+static char *format_period(struct period period)
+{
+    static const struct {
+        const char *name;
+        uint64_t ns;
+    } units[] = {{"s", NS_PER_S}, {"ms", 1000000}, {"us", 1000}, {"ns", 1}};
+    struct period p = period;
+    uint64_t hz;
+
+    (void)period_make(period.numerator, period.denominator, &p);
+    for (size_t i = 0; p.denominator == 1 && i < G_N_ELEMENTS(units); i++) {
+        if (p.numerator % units[i].ns == 0) {
+            return g_strdup_printf("%" PRIu64 "%s", p.numerator / units[i].ns, units[i].name);
+        }
+    }
+    if (NS_PER_S % p.numerator == 0 &&
+        !__builtin_mul_overflow(NS_PER_S / p.numerator, p.denominator, &hz) &&
+        hz < PERIOD_PART_LIMIT) {
+        return g_strdup_printf("%" PRIu64 "Hz", hz);
+    }
+    return g_strdup_printf("%" PRIu64 "/%" PRIu64 "ns", p.numerator, p.denominator);
+}
+
+static void write_timer(GString *xml, const struct assist *assist)
+{
+    HV_EMULATED_TIMER_CONTROL control = {.AsUINT64 = assist->control};
+    uint32_t destination = value_control_destination(assist->control);
+    g_autofree char *period = format_period(assist->period);
+
+    g_string_append_printf(xml, "  <timer period=\"%s\" vector=\"0x%02x\"", period,
+                           (unsigned)control.Vector);
+    g_string_append_printf(xml,
+                           control.LogicalDestinationMode ? " destination=\"logical:0x%" PRIx32 "\""
+                                                          : " destination=\"physical:%" PRIu32 "\"",
+                           destination);
+    g_string_append_printf(
+        xml, " delivery=\"%s\" injector=\"%s\" enabled=\"%s\"/>\n",
+        control.DeliveryMode == HV_EMULATED_TIMER_DELIVERY_LOWEST_PRIORITY ? "lowest" : "fixed",
+        assist->injector, control.Enabled ? "yes" : "no");
+}
+
+static void write_policy(GString *xml, const struct assist *assist)
+{
+    const struct ticker_policy *policy = &assist->policy;
+
+    g_string_append(xml, "  <catchup");
+    if (assist->policy_given & ASSIST_POLICY_MODE) {
+        g_string_append_printf(xml, " policy=\"%s\"", policy_mode_name(policy->mode));
+    }
+    if (assist->policy_given & ASSIST_POLICY_THRESHOLD) {
+        g_string_append_printf(xml, " threshold=\"%" PRIu32 "\"", policy->threshold);
+    }
+    if (assist->policy_given & ASSIST_POLICY_SLEW) {
+        g_string_append_printf(xml, " slew=\"%" PRIu32 "\"", policy->slew);
+    }
+    if (assist->policy_given & ASSIST_POLICY_LIMIT) {
+        g_string_append_printf(xml, " limit=\"%" PRIu32 "\"", policy->limit_ms);
+    }
+    if (assist->policy_given & ASSIST_POLICY_ON_RESUME) {
+        g_string_append_printf(xml, " on-resume=\"%s\"",
+                               policy_on_resume_name(policy->catch_up_suspends));
+    }
+    g_string_append(xml, "/>\n");
+}
+
+char *assist_to_xml(const struct assist *assist)
+{
+    g_autoptr(GString) xml = g_string_new("<assist xmlns=\"" ASSIST_NAMESPACE "\">\n");
+
+    if (assist->timer) {
+        write_timer(xml, assist);
+    }
+    if (assist->policy_given != 0) {
+        write_policy(xml, assist);
+    }
+    g_string_append(xml, "</assist>\n");
+    return g_string_free(g_steal_pointer(&xml), FALSE);
+}
+
+/* ---- errors ---- */
+
+/* As much of @text as an error and a line of a log can bear. (transfer full) */
+static char *excerpt(const char *text)
+{
+    g_autoptr(GString) result = g_string_new(NULL);
+    unsigned length = 0;
+
+    for (; *text != '\0'; text = g_utf8_next_char(text)) {
+        gunichar character = g_utf8_get_char(text);
+
+        if (++length > EXCERPT_MAX) {
+            g_string_append(result, "...");
+            break;
+        }
+        g_string_append_unichar(result, g_unichar_isprint(character) ? character : '?');
+    }
+    return g_string_free(g_steal_pointer(&result), FALSE);
+}
+
+static gboolean set_content_error(GError **error, const char *element, const char *text)
+{
+    g_autofree char *shown = excerpt(text);
+
+    g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
+                "<%s> holds the text '%s'; remove it: values are attributes", element, shown);
+    return FALSE;
+}
+
+/* @what: "element" or "attribute"; @known: those that there are, NULL for none. */
+static gboolean set_unknown_error(GError **error, GMarkupError code, const char *parent,
+                                  const char *what, const char *name, const char *known)
+{
+    g_autofree char *shown = excerpt(name);
+
+    g_set_error(error, G_MARKUP_ERROR, (gint)code,
+                "<%s> has the %s '%s', which is not known; remove it%s%s", parent, what, shown,
+                known != NULL ? ", or name one of " : ": it takes none",
+                known != NULL ? known : "");
+    return FALSE;
+}
+
+/* ---- reading: the document ---- */
+
+/* What is noted while libxml2 reads. */
+struct reading {
+    char *problem; /* its first; NULL: none */
+    int line;      /* of it */
+    gboolean doctype;
+};
+typedef struct reading Reading;
+
+static void reading_clear(struct reading *reading)
+{
+    g_free(reading->problem);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Reading, reading_clear)
+
+#if LIBXML_VERSION >= 21200
+typedef const xmlError XmlProblem;
+#else
+typedef xmlError XmlProblem;
+#endif
+
+static void on_problem(void *context, XmlProblem *problem)
+{
+    struct reading *reading = ((xmlParserCtxt *)context)->_private;
+
+    if (problem->level >= XML_ERR_ERROR && reading->problem == NULL) {
+        g_autofree char *valid = g_utf8_make_valid(problem->message ? problem->message : "", -1);
+
+        reading->problem = excerpt(g_strchomp(valid));
+        reading->line = problem->line;
+    }
+}
+
+/* Before anything of a document type is read, internal or external: no entity is ever declared. */
+static void on_doctype(void *context, G_GNUC_UNUSED const xmlChar *name,
+                       G_GNUC_UNUSED const xmlChar *external_id,
+                       G_GNUC_UNUSED const xmlChar *system_id)
+{
+    struct reading *reading = ((xmlParserCtxt *)context)->_private;
+
+    reading->doctype = TRUE;
+    xmlStopParser(context);
+}
+
+static gboolean check_text(const char *xml, gsize length, GError **error)
+{
+    if (length > ASSIST_XML_MAX) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
+                    "<assist> is %" G_GSIZE_FORMAT " bytes long; give at most %d", length,
+                    ASSIST_XML_MAX);
+        return FALSE;
+    }
+    if (!g_utf8_validate(xml, (gssize)length, NULL)) {
+        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_BAD_UTF8,
+                            "<assist> is not UTF-8, or has a NUL in it; write it in UTF-8");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static xmlDoc *load_document(const char *xml, gsize length, GError **error)
+{
+    g_autoptr(xmlParserCtxt) context = xmlNewParserCtxt();
+    g_auto(Reading) reading = {0};
+
+    if (context == NULL) {
+        g_error("out of memory");
+    }
+    context->_private = &reading;
+    context->sax->serror = on_problem;
+    context->sax->internalSubset = on_doctype;
+
+    /* It is UTF-8, whatever it says itself. */
+    g_autoptr(xmlDoc) document = xmlCtxtReadMemory(context, xml, (int)length, NULL, "UTF-8",
+                                                   XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
+
+    if (reading.doctype) {
+        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
+                            "<assist> comes with a DOCTYPE; remove it");
+        return NULL;
+    }
+    if (document == NULL || reading.problem != NULL) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
+                    "<assist> can't be read as XML: line %d: %s; correct it there or just before",
+                    reading.line, reading.problem != NULL ? reading.problem : "it breaks off");
+        return NULL;
+    }
+    return g_steal_pointer(&document);
+}
+
+/* ---- reading: its elements ---- */
+
+/* An element of the root element. */
+struct part {
+    const char *name;
+    const struct assist_value *values;
+    gboolean (*finish)(struct assist *assist, GError **error); /* NULL: nothing to do */
+};
+
+static gboolean finish_timer(struct assist *assist, GError **error)
+{
+    const char *missing = assist_timer_lacks(assist);
+
+    if (missing != NULL) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_MISSING_ATTRIBUTE,
+                    "<timer> has no %s; give one, as in <timer period=\"1ms\" vector=\"0x50\"/>",
+                    missing);
+        return FALSE;
+    }
+    assist->timer = TRUE;
+    return TRUE;
+}
+
+static const struct part parts[] = {
+    {"timer", assist_timer_values, finish_timer},
+    {"catchup", assist_policy_values, NULL},
+};
+
+/* No namespace is as good as ours: virDomainGetMetadata() takes it away. */
+static gboolean is_ours(const xmlNode *node)
+{
+    return node->ns == NULL || xmlStrEqual(node->ns->href, BAD_CAST ASSIST_NAMESPACE);
+}
+
+static gboolean check_namespace(const xmlNode *node, GError **error)
+{
+    if (is_ours(node)) {
+        return TRUE;
+    }
+
+    g_autofree char *name = excerpt((const char *)node->name);
+    g_autofree char *namespace = excerpt((const char *)node->ns->href);
+
+    g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
+                "<%s> is in the namespace '%s'; put it in " ASSIST_NAMESPACE, name, namespace);
+    return FALSE;
+}
+
+/* Of what stands in @parent: an element? Blanks, comments and processing instructions may stand
+ * anywhere, text nowhere. */
+static gboolean check_node(const xmlNode *parent, xmlNode *node, gboolean *ret_element,
+                           GError **error)
+{
+    switch (node->type) {
+    case XML_ELEMENT_NODE:
+    case XML_COMMENT_NODE:
+    case XML_PI_NODE:
+        *ret_element = node->type == XML_ELEMENT_NODE;
+        return TRUE;
+    default:
+        *ret_element = FALSE;
+        return xmlIsBlankNode(node) ||
+               set_content_error(error, (const char *)parent->name,
+                                 node->content != NULL ? (const char *)node->content : "");
+    }
+}
+
+static char *list_values(const struct assist_value *values)
+{
+    g_autoptr(GString) list = g_string_new(values->name);
+
+    for (values++; values->name != NULL; values++) {
+        g_string_append_printf(list, ", %s", values->name);
+    }
+    return g_string_free(g_steal_pointer(&list), FALSE);
+}
+
+static gboolean set_value(const struct part *part, const struct assist_value *value,
+                          const char *text, struct assist *assist, GError **error)
+{
+    g_autofree char *where = g_strdup_printf("%s of <%s>", value->name, part->name);
+    g_autofree char *shown = excerpt(text);
+
+    /* It goes into errors as it is. */
+    if (!g_str_equal(shown, text)) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
+                    "%s can't be '%s'; give at most %d printable characters", where, shown,
+                    EXCERPT_MAX);
+        return FALSE;
+    }
+    return value->set(assist, where, text, error);
+}
+
+static gboolean read_attribute(const struct part *part, xmlAttr *attribute, struct assist *assist,
+                               GError **error)
+{
+    const char *name = (const char *)attribute->name;
+    const struct assist_value *value =
+        attribute->ns == NULL ? assist_find_value(part->values, name) : NULL;
+
+    if (value == NULL) {
+        g_autofree char *full = attribute->ns == NULL || attribute->ns->prefix == NULL
+                                    ? g_strdup(name)
+                                    : g_strdup_printf("%s:%s", attribute->ns->prefix, name);
+        g_autofree char *known = list_values(part->values);
+
+        return set_unknown_error(error, G_MARKUP_ERROR_UNKNOWN_ATTRIBUTE, part->name, "attribute",
+                                 full, known);
+    }
+
+    xmlChar *text = xmlNodeListGetString(attribute->doc, attribute->children, 1);
+    gboolean done = set_value(part, value, text != NULL ? (char *)text : "", assist, error);
+
+    xmlFree(text);
+    return done;
+}
+
+static gboolean read_part(const struct part *part, const xmlNode *element, struct assist *assist,
+                          GError **error)
+{
+    for (xmlAttr *a = element->properties; a != NULL; a = a->next) {
+        if (!read_attribute(part, a, assist, error)) {
+            return FALSE;
+        }
+    }
+    for (xmlNode *node = element->children; node != NULL; node = node->next) {
+        gboolean is_element;
+
+        if (!check_node(element, node, &is_element, error)) {
+            return FALSE;
+        }
+        if (is_element) {
+            return set_unknown_error(error, G_MARKUP_ERROR_UNKNOWN_ELEMENT, part->name, "element",
+                                     (const char *)node->name, NULL);
+        }
+    }
+    return part->finish == NULL || part->finish(assist, error);
+}
+
+/* @seen has a bit for each part already met. */
+static gboolean read_child(const xmlNode *element, unsigned *seen, struct assist *assist,
+                           GError **error)
+{
+    const char *name = (const char *)element->name;
+
+    if (!check_namespace(element, error)) {
+        return FALSE;
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        if (!g_str_equal(parts[i].name, name)) {
+            continue;
+        }
+        if (*seen & (1u << i)) {
+            g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
+                        "<assist> has a second <%s>; give one", name);
+            return FALSE;
+        }
+        *seen |= 1u << i;
+        return read_part(&parts[i], element, assist, error);
+    }
+    return set_unknown_error(error, G_MARKUP_ERROR_UNKNOWN_ELEMENT, "assist", "element", name,
+                             "timer, catchup");
+}
+
+static gboolean check_root(const xmlNode *root, GError **error)
+{
+    if (!g_str_equal((const char *)root->name, "assist")) {
+        g_autofree char *name = excerpt((const char *)root->name);
+
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
+                    "<%s> is not the element for a guest's timer; give <assist>", name);
+        return FALSE;
+    }
+    if (!check_namespace(root, error)) {
+        return FALSE;
+    }
+    return root->properties == NULL ||
+           set_unknown_error(error, G_MARKUP_ERROR_UNKNOWN_ATTRIBUTE, "assist", "attribute",
+                             (const char *)root->properties->name, NULL);
+}
+
+gboolean assist_parse_xml(const char *xml, gsize length, struct assist *ret_assist, GError **error)
+{
+    struct assist assist = ASSIST_NONE;
+    unsigned seen = 0;
+    g_autoptr(xmlDoc) document =
+        check_text(xml, length, error) ? load_document(xml, length, error) : NULL;
+    const xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
+
+    if (root == NULL || !check_root(root, error)) {
+        return FALSE;
+    }
+    for (xmlNode *node = root->children; node != NULL; node = node->next) {
+        gboolean is_element;
+
+        if (!check_node(root, node, &is_element, error) ||
+            (is_element && !read_child(node, &seen, &assist, error))) {
+            return FALSE;
+        }
+    }
+    *ret_assist = assist;
+    return TRUE;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Ticks by a borrowed IOAPIC pin of an unmodified VMM. The pin's redirection entry carries the
+ * Control's vector, delivery mode and destination, level-triggered: a write to the resample irqfd
+ * raises the line, the guest's EOI lowers it and is counted. Level and not edge because only such
+ * EOIs reach KVM on every CPU (AMD's AVIC keeps those of edge-triggered vectors to itself).
+ */
+#pragma once
+
+#include "daemon/attach/queue.h"
+#include "daemon/injector.h"
+
+/* @error: NULL on success. @injector: (transfer full). */
+typedef void (*injector_pin_func)(struct injector *injector, const GError *error,
+                                  gpointer user_data);
+
+/* Borrows the pin that is best, of those in @pins (a bit each), with the route of @control. */
+void injector_pin_borrow(struct attach_queue *queue, uint32_t pins, uint64_t control,
+                         injector_pin_func done, gpointer user_data);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One libvirt domain as a partition: see libvirt-domain.h. */
+#include "daemon/sources/libvirt-domain.h"
+
+#include "common/status.h"
+#include "daemon/attach/process.h"
+#include "daemon/sources/vm-process.h"
+#include <libvirt/virterror.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The prefix under which libvirt keeps the element. */
+#define METADATA_KEY "hvtimer"
+
+struct domain {
+    const struct domain_context *context;
+    struct guest *guest;
+    /* What holds for the running domain: from its metadata, else from a drop-in. */
+    struct assist assist;
+    gboolean from_metadata;
+    /* The element of the persistent definition as last seen; NULL: none. */
+    char *definition;
+};
+
+/* ---- bringing a configuration into force ---- */
+
+static void on_applied(const GError *error, gpointer user_data)
+{
+    g_autofree char *name = user_data;
+
+    if (error != NULL) {
+        g_warning("domain %s: its configured assist can't be had: %s", name, error->message);
+    }
+}
+
+static void apply_timer(struct domain *domain)
+{
+    const struct assist *assist = &domain->assist;
+    struct guest *guest = domain->guest;
+    const struct partition *now = guest_partition(guest);
+    char *name = g_strdup(guest_identity(guest)->name);
+
+    if (!assist->timer) {
+        guest_set_property(guest, HvPartitionPropertyEmulatedTimerPeriod, 0, on_applied, name);
+    } else if (!period_equal(now->period, assist->period) || now->control != assist->control) {
+        guest_enable(guest, assist->period, assist->control, assist->injector, on_applied, name);
+    } else {
+        g_free(name);
+    }
+}
+
+static struct ticker_policy policy_of(const struct domain *domain, const struct assist *assist)
+{
+    struct ticker_policy policy = domain->context->config->policy;
+
+    assist_apply_policy(assist, &policy);
+    return policy;
+}
+
+/* What differs from @before, so that what was changed by other means stays as it is. */
+static void apply(struct domain *domain, const struct assist *before)
+{
+    struct ticker_policy old = policy_of(domain, before);
+    struct ticker_policy new = policy_of(domain, &domain->assist);
+    g_autoptr(GError) error = NULL;
+
+    if (guest_state(domain->guest) == GUEST_OFF || assist_equal(before, &domain->assist)) {
+        return;
+    }
+    if (memcmp(&old, &new, sizeof old) != 0 && !guest_set_policy(domain->guest, &new, &error)) {
+        g_warning("%s", error->message);
+    }
+    if (before->timer || domain->assist.timer) {
+        apply_timer(domain);
+    }
+}
+
+static void report(struct domain *domain, const GError *error)
+{
+    const struct guest_identity *identity = guest_identity(domain->guest);
+
+    if (error != NULL) {
+        g_warning("domain %s: its metadata are not valid, and change nothing: %s", identity->name,
+                  error->message);
+    }
+    guest_set_problem(domain->guest, error != NULL ? error->message : NULL);
+}
+
+/* The `assist` element; NULL: there is none. */
+static char *get_element(virDomainPtr handle, unsigned flag)
+{
+    char *xml = virDomainGetMetadata(handle, VIR_DOMAIN_METADATA_ELEMENT, ASSIST_NAMESPACE, flag);
+    char *copy = g_strdup(xml);
+
+    free(xml);
+    return copy;
+}
+
+/* @xml: NULL: the host's drop-ins hold, or nothing. FALSE: it is not valid. */
+static gboolean choose(struct domain *domain, const char *xml)
+{
+    const struct guest_identity *identity = guest_identity(domain->guest);
+    const struct assist *drop_in =
+        config_find_assist(domain->context->config, identity->name, identity->uuid);
+    struct assist chosen = ASSIST_NONE;
+    g_autoptr(GError) error = NULL;
+
+    if (xml != NULL && !assist_parse_xml(xml, strlen(xml), &chosen, &error)) {
+        report(domain, error);
+        return FALSE;
+    }
+    if (xml == NULL && drop_in != NULL) {
+        chosen = *drop_in;
+    }
+    domain->assist = chosen;
+    domain->from_metadata = xml != NULL;
+    report(domain, NULL);
+    return TRUE;
+}
+
+static char *get_definition(virDomainPtr handle)
+{
+    return virDomainIsPersistent(handle) == 1 ? get_element(handle, VIR_DOMAIN_AFFECT_CONFIG)
+                                              : NULL;
+}
+
+static void choose_and_apply(struct domain *domain, const char *xml)
+{
+    struct assist before = domain->assist;
+
+    if (guest_state(domain->guest) != GUEST_OFF && choose(domain, xml)) {
+        apply(domain, &before);
+    }
+}
+
+void domain_read_metadata(struct domain *domain, virDomainPtr handle)
+{
+    g_autofree char *xml = get_element(handle, VIR_DOMAIN_AFFECT_LIVE);
+
+    g_free(domain->definition); /* it may be this that was written: for the next start */
+    domain->definition = get_definition(handle);
+    choose_and_apply(domain, xml);
+}
+
+void domain_read_definition(struct domain *domain, virDomainPtr handle)
+{
+    g_autofree char *before = domain->definition;
+
+    domain->definition = get_definition(handle);
+    if (g_strcmp0(before, domain->definition) != 0) {
+        choose_and_apply(domain, domain->definition);
+    }
+}
+
+void domain_configure(struct domain *domain)
+{
+    if (!domain->from_metadata) {
+        choose_and_apply(domain, NULL);
+    }
+}
+
+gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, libvirt_change_func change,
+                               gpointer user_data, GError **error)
+{
+    g_autofree char *before = get_element(handle, flag);
+    struct assist assist = ASSIST_NONE;
+
+    if (before != NULL && !assist_parse_xml(before, strlen(before), &assist, NULL)) {
+        assist = (struct assist)ASSIST_NONE; /* what is not valid is replaced */
+    }
+    change(&assist, user_data);
+    g_autofree char *after = assist_to_xml(&assist);
+    if (virDomainSetMetadata(handle, VIR_DOMAIN_METADATA_ELEMENT, after, METADATA_KEY,
+                             ASSIST_NAMESPACE, flag) != 0) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
+                    "libvirt does not write the %s metadata of domain %s: %s",
+                    flag == VIR_DOMAIN_AFFECT_CONFIG ? "persistent" : "live",
+                    virDomainGetName(handle), virGetLastErrorMessage());
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* ---- following the domain ---- */
+
+static gboolean start(struct domain *domain, virDomainPtr handle)
+{
+    const struct guest_identity *identity = guest_identity(domain->guest);
+    g_autofree char *xml = get_element(handle, VIR_DOMAIN_AFFECT_LIVE);
+    g_autoptr(GError) error = NULL;
+    pid_t pid = process_find_qemu(identity->uuid, &error);
+
+    if (pid == 0 ||
+        !vm_process_start(domain->guest, pid, domain->context->config, NULL, NULL, &error)) {
+        g_warning("domain %s: its QEMU process can't be found: %s", identity->name, error->message);
+        return FALSE;
+    }
+    domain->assist = (struct assist)ASSIST_NONE;
+    choose_and_apply(domain, xml);
+    return TRUE;
+}
+
+/* A domain that is still being received, or restored, is not there yet: what is written to its
+ * interrupt controller now would be overwritten. */
+static gboolean has_not_begun(int state, int reason)
+{
+    return state == VIR_DOMAIN_PAUSED &&
+           (reason == VIR_DOMAIN_PAUSED_MIGRATION || reason == VIR_DOMAIN_PAUSED_STARTING_UP ||
+            reason == VIR_DOMAIN_PAUSED_POSTCOPY);
+}
+
+void domain_follow(struct domain *domain, virDomainPtr handle)
+{
+    int state, reason;
+
+    if (virDomainGetState(handle, &state, &reason, 0) != 0) {
+        return;
+    }
+    gboolean off = guest_state(domain->guest) == GUEST_OFF;
+    switch (state) {
+    case VIR_DOMAIN_SHUTOFF:
+    case VIR_DOMAIN_CRASHED:
+        guest_turn_off(domain->guest);
+        return;
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_PAUSED:
+    case VIR_DOMAIN_PMSUSPENDED:
+        break;
+    default: /* on its way to one of these */
+        return;
+    }
+    if (off && (has_not_begun(state, reason) || !start(domain, handle))) {
+        return;
+    }
+    guest_set_running(domain->guest, state == VIR_DOMAIN_RUNNING);
+}
+
+static void on_reset_done(G_GNUC_UNUSED const GError *error, G_GNUC_UNUSED gpointer user_data)
+{
+}
+
+void domain_was_reset(struct domain *domain)
+{
+    if (guest_state(domain->guest) != GUEST_OFF) {
+        guest_reset(domain->guest, on_reset_done, NULL);
+    }
+}
+
+/* ---- life ---- */
+
+struct domain *domain_new(const struct domain_context *context, const char *name, const char *uuid)
+{
+    struct guest_identity identity = {.name = name, .uuid = uuid, .source = "libvirt"};
+    g_autoptr(GError) error = NULL;
+    struct guest *guest = manager_add(context->manager, &identity, &error);
+
+    if (guest == NULL) {
+        g_warning("domain %s: %s", name, error->message);
+        return NULL;
+    }
+    struct domain *domain = g_new0(struct domain, 1);
+    domain->context = context;
+    domain->guest = guest;
+    domain->assist = (struct assist)ASSIST_NONE;
+    return domain;
+}
+
+void domain_free(gpointer data)
+{
+    struct domain *domain = data;
+
+    manager_remove(domain->context->manager, domain->guest);
+    g_free(domain->definition);
+    g_free(domain);
+}

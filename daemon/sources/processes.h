@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Partitions of KVM processes that libvirt does not know, attached to by their process id. */
+#pragma once
+
+#include "daemon/config.h"
+#include "daemon/manager.h"
+#include <sys/types.h>
+
+struct process_source;
+
+/* @config must outlive it. */
+struct process_source *process_source_new(struct manager *manager, const struct config *config);
+void process_source_free(struct process_source *source);
+
+/* @name: "" for the process's own. Errors: INVALID_PARTITION_ID (no such process),
+ * INVALID_PARTITION_STATE (no KVM VM in it), OBJECT_IN_USE (a partition has it, or its name). */
+struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
+                                    GError **error);
+
+/* FALSE with OPERATION_DENIED if @guest is another source's. */
+gboolean process_source_detach(struct process_source *source, struct guest *guest, GError **error);
