@@ -198,3 +198,17 @@ unsigned qemu_rtc_ticks_within(struct qemu *qemu, unsigned ms)
     g_usleep(ms * 1000);
     return qemu->counts->rtc - before;
 }
+
+gboolean qemu_rtc_goes_on(struct qemu *qemu)
+{
+    uint32_t before = qemu->counts->rtc;
+    gint64 until = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+
+    while (qemu->counts->rtc - before < 5) {
+        if (g_get_monotonic_time() > until) {
+            return FALSE;
+        }
+        g_usleep(1000);
+    }
+    return TRUE;
+}

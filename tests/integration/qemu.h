@@ -37,3 +37,6 @@ struct qemu_footprint qemu_footprint(const struct qemu *qemu);
 
 /* Interrupts of the RTC that the guest takes within @ms. */
 unsigned qemu_rtc_ticks_within(struct qemu *qemu, unsigned ms);
+
+/* Waits until it has taken a few more: the guest goes on. FALSE if that takes seconds. */
+gboolean qemu_rtc_goes_on(struct qemu *qemu);

@@ -331,7 +331,7 @@ static void test_killed_anywhere(void)
     struct qemu_footprint before = qemu_footprint(qemu);
     for (unsigned at = 0; killed; at++) {
         killed = attach_killed_at(&job, at);
-        g_assert_cmpuint(qemu_rtc_ticks_within(qemu, 20), >, 0);
+        g_assert_true(qemu_rtc_goes_on(qemu));
         expect_footprint(before);
         tidy_pins();
     }
@@ -380,7 +380,7 @@ static void test_killed_sometime(void)
             g_main_context_iteration(NULL, TRUE);
         }
         attach_result_free(waiting.result);
-        g_assert_cmpuint(qemu_rtc_ticks_within(qemu, 10), >, 0);
+        g_assert_true(qemu_rtc_goes_on(qemu));
         expect_footprint(before);
         tidy_pins();
     }
