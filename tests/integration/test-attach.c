@@ -5,6 +5,7 @@
  * test-attach-refuse.c.
  */
 #include "common/status.h"
+#include "daemon/attach/process.h"
 #include "tests/integration/attach-run.h"
 #include "tests/integration/qemu.h"
 #include <errno.h>
@@ -242,12 +243,16 @@ static void test_edge(void)
 
 static void test_pins(void)
 {
+    static const char uuid[] = "5a1c0b6e-0d57-4d0c-9c0e-6a1f6f0e7a01";
+    static const char *const named[] = {"-uuid", uuid, NULL};
     g_autoptr(GError) error = NULL, in_use = NULL, lost = NULL;
 
     if (skipped()) {
         return;
     }
-    start_guest("tests/guest/qemu-ioapic.bin", NULL);
+    start_guest("tests/guest/qemu-ioapic.bin", named);
+    g_assert_cmpint(process_find_qemu(uuid, &error), ==, qemu->pid);
+    g_assert_no_error(error);
     g_autoptr(AttachResult) first = borrow();
     g_autoptr(AttachResult) second = borrow();
     g_assert_cmpuint(second->pin, ==, first->pin - 1);
