@@ -115,6 +115,12 @@ static bool ioctl_failed(const struct worker *worker, const char *what, long res
     }
 }
 
+bool kvm_check_machine(const struct worker *worker, struct failure *failure)
+{
+    return target_has_vm(worker->target, worker->thread.tid) ||
+           ioctl_failed(worker, "a look at its virtual machine", -EBADF, failure);
+}
+
 static bool vm_ioctl(struct worker *worker, const char *what, unsigned long request,
                      unsigned offset, struct failure *failure)
 {
@@ -150,9 +156,6 @@ bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure)
 {
     struct kvm_irqchip chip = {.chip_id = KVM_IRQCHIP_IOAPIC};
 
-    if (!target_has_vm(worker->target, worker->thread.tid)) {
-        return ioctl_failed(worker, "a look at its virtual machine", -EBADF, failure);
-    }
     return write_data(worker, IRQCHIP_OFFSET, &chip, sizeof(chip), failure) &&
            worker_enter(worker, SYS_ioctl, vm(worker), KVM_GET_IRQCHIP,
                         worker->data + IRQCHIP_OFFSET, failure);

@@ -5,6 +5,10 @@
 #include "daemon/attach/worker.h"
 #include <linux/kvm.h>
 
+/* What the worker has for a virtual machine is one. In a table of its own, which nobody else can
+ * change, it stays that. */
+bool kvm_check_machine(const struct worker *worker, struct failure *failure);
+
 /* A new eventfd: @ret_fd is the helper's copy, @ret_remote its number for further calls. It is
  * certain to be the one that the worker made. */
 bool kvm_eventfd(struct worker *worker, int *ret_fd, int *ret_remote, struct failure *failure);

@@ -373,7 +373,8 @@ static bool answer(struct session *session)
 /* With the worker still there, so that a pin that nobody gets can be put back. */
 static void run_with_worker(struct session *session)
 {
-    bool done = leftovers_close(&session->worker, &session->failure) && run_kind(session);
+    bool done = kvm_check_machine(&session->worker, &session->failure) &&
+                leftovers_close(&session->worker, &session->failure) && run_kind(session);
 
     if (done && !answer(session) && session->request->kind == ATTACH_BORROW) {
         change_ioapic(session, put_back, false);

@@ -63,9 +63,8 @@ bool tracee_wait(struct tracee *tracee, struct failure *failure)
     do {
         if (deadline_has_passed()) {
             return fail(failure, ATTACH_TIMED_OUT,
-                        "a thread of the VMM did not stop within %u ms: the host is overloaded, or "
-                        "the VMM hangs in the kernel; try again",
-                        ATTACH_DEADLINE_MS);
+                        "a thread of the VMM did not stop in time: the host is overloaded, or the "
+                        "VMM hangs in the kernel; it goes on as it was, try again");
         }
         got = wait_some_time(tracee->tid, &status);
     } while (got < 0 && errno == EINTR);

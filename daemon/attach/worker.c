@@ -274,6 +274,19 @@ static bool park_host(struct worker *worker, struct failure *failure)
                : lost(worker, failure);
 }
 
+static bool not_cloned(struct worker *worker, struct failure *failure)
+{
+    struct user_regs_struct registers;
+    bool limited = tracee_get_registers(&worker->host, &registers) &&
+                   ((int64_t)registers.rax == -EAGAIN || (int64_t)registers.rax == -ENOMEM);
+
+    give_back(worker);
+    return fail(failure, ATTACH_NOT_ATTACHABLE,
+                limited ? "process %d (%s) may not have one more thread: raise its limit of tasks"
+                        : "process %d (%s) was disturbed by a signal just now: try again",
+                worker->target->pid, worker->target->name);
+}
+
 static bool create_thread(struct worker *worker, struct failure *failure)
 {
     unsigned long tid = 0;
@@ -290,10 +303,7 @@ static bool create_thread(struct worker *worker, struct failure *failure)
         return false;
     }
     if (!cloned) {
-        give_back(worker);
-        return fail(failure, ATTACH_NOT_ATTACHABLE,
-                    "process %d (%s) may not have one more thread: raise its limit of tasks",
-                    worker->target->pid, worker->target->name);
+        return not_cloned(worker, failure);
     }
     return wait_interrupted(worker, &worker->thread, failure) &&
            (tracee_get_registers(&worker->thread, &worker->call) || lost(worker, failure));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Loaded into hvtimer-attach by the test (LD_PRELOAD): kills it with SIGKILL just before or just
- * after its Nth call that changes anything in the VMM. N is ATTACH_KILL_AT; even numbers mean before
- * call N / 2, odd ones after it. A helper that survives says on standard error how many calls there
- * were.
+ * after its Nth call that changes anything in the VMM. N is ATTACH_KILL_AT; even numbers mean
+ * before call N / 2, odd ones after it. A helper that survives says on standard error how many
+ * calls there were.
  */
 #include <dlfcn.h>
 #include <signal.h>

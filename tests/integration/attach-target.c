@@ -3,10 +3,9 @@
  * A process for hvtimer-attach to be tried on: it has a KVM virtual machine, and one of the habits
  * named below. It writes a line when it is ready.
  *
- *   attach-target futex|poll PROGRESS  a thread sleeps in that system call, again and again, and checks
- *                                      that registers, FPU and red zone are as they were: aborts if
- *                                      not; the uint64_t in the file PROGRESS counts
- *   attach-target filter               under a strict system call filter
+ *   attach-target futex|poll PROGRESS  a thread sleeps in that system call, again and again, and
+ * checks that registers, FPU and red zone are as they were: aborts if not; the uint64_t in the file
+ * PROGRESS counts attach-target filter               under a strict system call filter
  *   attach-target storm                threads come and go without end
  *   attach-target swap                 the machine's descriptor is something else half of the time
  *   attach-target split                its IOAPIC is not KVM's
@@ -135,8 +134,8 @@ static long call_and_keep(long number, long a, long b, long c, const struct kept
         : "D"(a), "S"(b), "d"(c), [mxcsr] "i"(offsetof(struct kept, mxcsr)),
           [zone] "i"(offsetof(struct kept, red_zone)), [vectors] "i"(offsetof(struct kept, vectors))
         : "rbx", "rcx", "r11", "r12", "r13", "r14", "r15", "memory", "cc", "xmm0", "xmm1", "xmm2",
-          "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13",
-          "xmm14", "xmm15");
+          "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12",
+          "xmm13", "xmm14", "xmm15");
     if (r8 != in || r9 != out) {
         abort();
     }
@@ -156,7 +155,8 @@ static void check_call(long number, long a, long b, long c, uint64_t seed)
     long result = call_and_keep(number, a, b, c, &in, &out);
     uint32_t usual = 0x1f80;
     __asm__ volatile("ldmxcsr %0" : : "m"(usual));
-    if (memcmp(&in, &out, sizeof(in)) != 0 || (result < 0 && result != -EAGAIN && result != -EINTR)) {
+    if (memcmp(&in, &out, sizeof(in)) != 0 ||
+        (result < 0 && result != -EAGAIN && result != -EINTR)) {
         fprintf(stderr, "attach-target: a system call came back changed (%ld)\n", result);
         abort();
     }
@@ -242,16 +242,16 @@ static void start(void *(*function)(void *))
 
 static void filter(void)
 {
-    static const int allowed[] = {SYS_read, SYS_write, SYS_exit_group, SYS_nanosleep,
-                                  SYS_clock_nanosleep, SYS_restart_syscall};
+    static const int allowed[] = {SYS_read,      SYS_write,           SYS_exit_group,
+                                  SYS_nanosleep, SYS_clock_nanosleep, SYS_restart_syscall};
     struct sock_filter code[2 * sizeof(allowed) / sizeof(int) + 2];
     unsigned n = 0;
 
-    code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-                                             offsetof(struct seccomp_data, nr));
+    code[n++] =
+        (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (unsigned i = 0; i < sizeof(allowed) / sizeof(int); i++) {
-        code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
-                                                 (unsigned)allowed[i], 0, 1);
+        code[n++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], 0, 1);
         code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     }
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
