@@ -312,7 +312,7 @@ struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
         return NULL;
     }
     g_dbus_object_manager_server_set_connection(bus->objects, connection);
-    manager_set_observer(manager,
+    manager_add_observer(manager,
                          &(struct manager_observer){on_added, on_changed, on_removed, bus});
     bus->name =
         g_bus_own_name_on_connection(connection, BUS_NAME, G_BUS_NAME_OWNER_FLAGS_DO_NOT_QUEUE,
@@ -325,7 +325,7 @@ void bus_free(struct bus *bus)
     if (bus == NULL) {
         return;
     }
-    manager_set_observer(bus->manager, &(struct manager_observer){0});
+    manager_remove_observer(bus->manager, bus);
     g_cancellable_cancel(bus->ended);
     g_object_unref(bus->ended);
     g_clear_handle_id(&bus->name, g_bus_unown_name);

@@ -86,6 +86,8 @@ static const struct config_key keys[] = {
      .wanted = "the URI of a libvirt connection, such as \"qemu:///system\", or \"none\""},
     {"attach_helper", config_read_text, FIELD(attach_helper), .max = PATH_MAX_LENGTH,
      .accepts = g_path_is_absolute, .wanted = "the absolute path of hvtimer-attach"},
+    {"state_directory", config_read_text, FIELD(state_directory), .max = PATH_MAX_LENGTH,
+     .accepts = g_path_is_absolute, .wanted = "the absolute path of a directory"},
     {"pins", read_pins, FIELD(pins)},
     {"domains", config_read_domains, FIELD(domains)},
 };
@@ -107,6 +109,7 @@ struct config *config_new_default(void)
         .models = g_new0(char *, 1),
         .libvirt = g_strdup("qemu:///system"),
         .attach_helper = g_strdup(LIBEXECDIR "/hvtimer-attach"),
+        .state_directory = g_strdup(RUNSTATEDIR "/hvtimer"),
         .pins = {.pins = {23, 22, 21, 20, 19, 18, 17, 16}, .length = 8},
         .domains = config_domains_new(),
     };
@@ -119,6 +122,7 @@ void config_free(struct config *config)
         g_strfreev(config->models);
         g_free(config->libvirt);
         g_free(config->attach_helper);
+        g_free(config->state_directory);
         g_array_unref(config->domains);
         g_free(config);
     }
@@ -126,7 +130,7 @@ void config_free(struct config *config)
 
 static gboolean read_file(const char *path, struct config *config, GError **error)
 {
-    g_autoptr(json_object) root = json_file_load(path, error);
+    g_autoptr(json_object) root = json_file_load(path, CONFIG_FILE_SIZE_MAX, error);
     g_autofree char *prefix = g_strdup_printf("%s: ", path);
 
     return root != NULL && config_read_members(&table, prefix, root, config, error);

@@ -45,11 +45,16 @@ struct config {
     char *libvirt;
     /* "attach_helper": absolute path of hvtimer-attach */
     char *attach_helper;
+    /* "state_directory": absolute path of what outlives the daemon */
+    char *state_directory;
     /* "pins": those that may be borrowed of a guest */
     struct config_pins pins;
     /* "domains": struct config_domain, those of later files behind */
     GArray *domains;
 };
+
+/* The largest file, in bytes. */
+#define CONFIG_FILE_SIZE_MAX ((size_t)64 * 1024)
 
 #define CONFIG_ERROR (config_error_quark())
 GQuark config_error_quark(void);

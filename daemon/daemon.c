@@ -19,6 +19,7 @@
 struct daemon {
     const struct options *options;
     struct config *config;
+    struct state *state;
     struct engine *engine;
     struct manager *manager;
     GDBusConnection *connection;
@@ -105,13 +106,22 @@ static void on_bus_state(const GError *error, gpointer user_data)
     }
 }
 
+/* What changes is on disk before the caller hears that it was done. */
+static void on_guest(G_GNUC_UNUSED struct guest *guest, gpointer user_data)
+{
+    struct daemon *daemon = user_data;
+
+    state_save(daemon->state, daemon->manager);
+}
+
 static gboolean start_engine(struct daemon *daemon, GError **error)
 {
     const struct config *config = daemon->config;
     struct engine_config engine = {.priority = config->engine_priority,
                                    .cpu = config->engine_cpu,
                                    .lock_memory = config->lock_memory,
-                                   .timers = config->partitions};
+                                   .timers = config->partitions,
+                                   .ticks_file = state_ticks_file(daemon->state)};
 
     daemon->engine = engine_new(&engine, error);
     return daemon->engine != NULL;
@@ -123,7 +133,7 @@ static gboolean start_bus(struct daemon *daemon, GError **error)
     if (daemon->connection == NULL) {
         return FALSE;
     }
-    daemon->sources.vmms = vmm_source_new(daemon->manager, daemon->connection);
+    daemon->sources.vmms = vmm_source_new(daemon->manager, daemon->state, daemon->connection);
     daemon->sources.processes = process_source_new(daemon->manager, daemon->config);
     daemon->bus =
         bus_new(daemon->connection, daemon->manager, &daemon->sources, on_bus_state, daemon, error);
@@ -136,11 +146,13 @@ static void start_sources(struct daemon *daemon)
 
     daemon->models = model_source_new(daemon->manager);
     model_source_configure(daemon->models, daemon->config->models);
+    process_source_resume(daemon->sources.processes, daemon->state);
     if (uri == NULL) {
         uri = daemon->config->libvirt;
     }
     if (!g_str_equal(uri, "none")) {
-        daemon->sources.libvirt = libvirt_source_new(daemon->manager, daemon->config, uri);
+        daemon->sources.libvirt =
+            libvirt_source_new(daemon->manager, daemon->config, daemon->state, uri);
     }
 }
 
@@ -151,11 +163,18 @@ struct daemon *daemon_new(const struct options *options, GError **error)
     daemon->options = options;
     daemon->loop = g_main_loop_new(NULL, FALSE);
     daemon->config = load_config(options, error);
-    if (daemon->config == NULL || !start_engine(daemon, error)) {
+    if (daemon->config == NULL) {
+        daemon_free(daemon);
+        return NULL;
+    }
+    daemon->state = state_new(daemon->config->state_directory);
+    if (!start_engine(daemon, error)) {
         daemon_free(daemon);
         return NULL;
     }
     daemon->manager = manager_new(daemon->engine, daemon->config);
+    manager_add_observer(daemon->manager,
+                         &(struct manager_observer){on_guest, on_guest, on_guest, daemon});
     if (!start_bus(daemon, error)) {
         daemon_free(daemon);
         return NULL;
@@ -212,9 +231,14 @@ void daemon_free(struct daemon *daemon)
     bus_free(daemon->bus);
     vmm_source_free(daemon->sources.vmms);
     process_source_free(daemon->sources.processes);
+    if (daemon->manager != NULL) {
+        manager_remove_observer(daemon->manager, daemon);
+        state_save(daemon->state, daemon->manager); /* for the next one, as it is now */
+    }
     manager_free(daemon->manager);
     put_back(daemon);
     engine_free(daemon->engine);
+    state_free(daemon->state);
     g_clear_object(&daemon->connection);
     g_clear_pointer(&daemon->config, config_free);
     g_main_loop_unref(daemon->loop);

@@ -82,20 +82,6 @@ static void heap_remove(struct engine *e, struct engine_timer *t)
 
 /* ---- what others see ---- */
 
-/* Every store is a release, so that a reader that sees a new word sees the odd sequence too. */
-void engine_publish(struct engine_timer *t)
-{
-    uint64_t words[PUBLISHED_WORDS];
-    uint32_t sequence = atomic_load_explicit(&t->sequence, memory_order_relaxed);
-
-    memcpy(words, &t->now, sizeof words);
-    atomic_store_explicit(&t->sequence, sequence + 1, memory_order_relaxed);
-    for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
-        atomic_store_explicit(&t->words[i], words[i], memory_order_release);
-    }
-    atomic_store_explicit(&t->sequence, sequence + 2, memory_order_release);
-}
-
 /* The ring has room for the two events of every timer that must arrive; of the others, which
  * only inform, one that finds it half full is left out. */
 static void tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
@@ -227,7 +213,7 @@ static void serve(struct engine *e, struct engine_timer *t)
     ticker_advance(&t->now.ticker, now);
     tell_what_was_noticed(e, t, skipped, feedback_lost);
     heap_set_deadline(e, t, act(e, t, now));
-    engine_publish(t);
+    ticks_slot_write(t->slot, &t->now);
 }
 
 /* ---- commands ---- */

@@ -7,6 +7,7 @@
 
 #include "daemon/engine.h"
 #include "daemon/ring.h"
+#include "daemon/ticks-file.h"
 #include <pthread.h>
 
 enum command_kind {
@@ -37,15 +38,6 @@ struct event {
     struct engine_timer *timer;
 };
 
-/* What is published of a timer: a sequence lock, all of whose words are atomic. */
-struct published {
-    struct ticker ticker;
-    uint64_t deadline;  /* when the engine will look at it again */
-    uint64_t unwatched; /* not 0: ticks may fall due before it does */
-};
-#define PUBLISHED_WORDS (sizeof(struct published) / sizeof(uint64_t))
-_Static_assert(sizeof(struct published) % sizeof(uint64_t) == 0, "copied word by word");
-
 struct engine_timer {
     /* The engine thread's own. */
     struct published now;
@@ -59,12 +51,12 @@ struct engine_timer {
     uint64_t patience_ns; /* how long a tick may wait before ENGINE_UNANSWERED, the next time */
 
     /* Written by the engine thread, read by any. */
-    _Atomic uint32_t sequence;
-    _Atomic uint64_t words[PUBLISHED_WORDS];
+    struct ticks_slot *slot;
     struct lateness lateness;
 
     /* The main loop's. */
     struct engine *engine;
+    unsigned slot_number;
     engine_event_func event;
     gpointer user_data;
 };
@@ -90,11 +82,10 @@ struct engine {
 
     /* The main loop's. */
     unsigned timers;
+    unsigned *free_slots; /* the first capacity - timers of them */
+    struct ticks_file *ticks;
     guint event_source;
 };
 
 /* The thread: @data is the engine. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);
-
-/* Shows readers the timer as it is now. For the engine thread, once the timer is added. */
-void engine_publish(struct engine_timer *t);

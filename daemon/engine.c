@@ -73,8 +73,9 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
             ticker_assume_taken(&timer->now.ticker);
         }
     }
-    engine_publish(timer);
-    engine->timers++;
+    timer->slot_number = engine->free_slots[engine->capacity - ++engine->timers];
+    timer->slot = ticks_file_slot(engine->ticks, timer->slot_number);
+    ticks_slot_write(timer->slot, &timer->now);
     post_simple(timer, COMMAND_ADD);
     return timer;
 }
@@ -132,6 +133,11 @@ void engine_release(struct engine_timer *timer, gboolean unseen)
          &(struct command){.kind = COMMAND_RELEASE, .timer = timer, .unseen = unseen != 0});
 }
 
+unsigned engine_slot(const struct engine_timer *timer)
+{
+    return timer->slot_number;
+}
+
 unsigned engine_timers(const struct engine *engine)
 {
     return engine->timers;
@@ -149,27 +155,13 @@ uint64_t engine_heartbeat(struct engine *engine)
 
 /* ---- figures ---- */
 
-/* Reads until no writing came between. A writer is done within a fraction of a microsecond. */
-static void read_published(struct engine_timer *timer, struct published *ret)
-{
-    uint64_t words[PUBLISHED_WORDS] = {0};
-    uint32_t before, after;
-
-    do {
-        before = atomic_load_explicit(&timer->sequence, memory_order_acquire);
-        for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
-            words[i] = atomic_load_explicit(&timer->words[i], memory_order_acquire);
-        }
-        after = atomic_load_explicit(&timer->sequence, memory_order_relaxed);
-    } while (before != after || (before & 1) != 0);
-    memcpy(ret, words, sizeof *ret);
-}
-
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
 {
     struct published published;
 
-    read_published(timer, &published);
+    if (!ticks_slot_read(timer->slot, &published)) {
+        g_error("the engine does not answer"); /* aborts; the service manager restarts us */
+    }
     /* A timer that waits for the guest is not looked at as its ticks fall due: do it here, on the
      * copy. Otherwise the engine will, and must not be anticipated. */
     if (published.unwatched) {
@@ -188,7 +180,7 @@ static void dispatch(struct engine *e, const struct event *event)
 
     timer->event(event->kind, timer->user_data);
     if (event->kind == ENGINE_REMOVED) {
-        e->timers--;
+        e->free_slots[e->capacity - e->timers--] = timer->slot_number;
         g_free(timer);
     }
 }
@@ -296,6 +288,8 @@ static void free_engine(struct engine *e)
             close(fds[i]);
         }
     }
+    ticks_file_free(e->ticks);
+    g_free(e->free_slots);
     g_free(e->events);
     g_free(e->heap);
     g_free(e);
@@ -317,6 +311,16 @@ struct engine *engine_new(const struct engine_config *config, GError **error)
     e->event_ring.size = power_of_two_from(4 * config->timers);
     e->events = g_new0(struct event, e->event_ring.size);
     e->armed = TICKER_NEVER;
+    e->free_slots = g_new(unsigned, config->timers);
+    for (unsigned i = 0; i < config->timers; i++) {
+        e->free_slots[i] = config->timers - 1 - i;
+    }
+    e->ticks = ticks_file_new(config->ticks_file, config->timers, error);
+    e->epoll_fd = e->timer_fd = e->command_fd = e->event_fd = -1;
+    if (e->ticks == NULL) {
+        free_engine(e);
+        return NULL;
+    }
     if (!open_descriptors(e)) {
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
                     "the engine's descriptors can't be opened: %s", g_strerror(errno));

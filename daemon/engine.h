@@ -18,10 +18,11 @@ struct engine;
 struct engine_timer;
 
 struct engine_config {
-    int priority;         /* SCHED_FIFO, 1 to 99; 0: ordinary scheduling */
-    int cpu;              /* -1: any */
-    gboolean lock_memory; /* mlockall() for the whole process */
-    unsigned timers;      /* most at a time */
+    int priority;           /* SCHED_FIFO, 1 to 99; 0: ordinary scheduling */
+    int cpu;                /* -1: any */
+    gboolean lock_memory;   /* mlockall() for the whole process */
+    unsigned timers;        /* most at a time */
+    const char *ticks_file; /* where figures are published; NULL: nowhere that outlives us */
 };
 
 enum engine_event {
@@ -50,6 +51,9 @@ struct engine *engine_new(const struct engine_config *config, GError **error);
 
 /* Ends the thread, and with it every timer: each gets its ENGINE_REMOVED from here. */
 void engine_free(struct engine *engine);
+
+/* Which slot of the ticks file it publishes in. */
+unsigned engine_slot(const struct engine_timer *timer);
 
 /* How many timers it has, those that are being removed included. */
 unsigned engine_timers(const struct engine *engine);

@@ -433,6 +433,40 @@ void guest_turn_off(struct guest *guest)
     tell_changed(guest);
 }
 
+void guest_remember(struct guest *guest, const struct guest_memory *memory)
+{
+    guest->counts = memory->counts;
+    guest->policy = memory->policy;
+}
+
+static void on_resumed(const GError *error, gpointer user_data)
+{
+    g_autofree char *name = user_data;
+
+    if (error != NULL) {
+        g_warning("%s had a timer before the daemon was restarted, and can't have it again: %s",
+                  name, error->message);
+    }
+}
+
+void guest_resume(struct guest *guest, const struct guest_memory *memory)
+{
+    struct request request = {.kind = CHANGE_BOTH,
+                              .value = memory->control,
+                              .period = memory->period,
+                              .start_ns = memory->start_ns,
+                              .done = on_resumed};
+
+    if (memory->period.numerator == 0) {
+        guest_set_property(guest, HvPartitionPropertyEmulatedTimerControl, memory->control,
+                           on_resumed, g_strdup(guest->identity.name));
+        return;
+    }
+    g_strlcpy(request.injector, memory->injector, sizeof request.injector);
+    request.user_data = g_strdup(guest->identity.name);
+    enqueue(guest, &request);
+}
+
 gboolean guest_start_with(struct guest *guest, uint32_t pid, struct injector *injector,
                           GError **error)
 {
@@ -516,6 +550,14 @@ void guest_set_problem(struct guest *guest, const char *problem)
         guest->problem = g_strdup(problem);
         tell_changed(guest);
     }
+}
+
+gboolean guest_slot(const struct guest *guest, unsigned *ret_slot)
+{
+    if (guest->delivery != NULL) {
+        *ret_slot = engine_slot(delivery_timer(guest->delivery));
+    }
+    return guest->delivery != NULL;
 }
 
 void guest_read(struct guest *guest, struct engine_reading *ret_reading)

@@ -54,6 +54,16 @@ struct guest_attacher {
     GDestroyNotify free; /* of user_data */
 };
 
+/* What outlives the daemon. */
+struct guest_memory {
+    struct period period;
+    uint64_t control;
+    char injector[16];
+    struct ticker_policy policy;
+    struct ticker_counts counts;
+    uint64_t start_ns; /* when the period began that was under way; 0: not known, or none was */
+};
+
 /* Off, without a way to deliver ticks. */
 struct guest *guest_new(const struct guest_identity *identity, struct engine *engine,
                         const struct guest_settings *settings, guest_changed_func changed,
@@ -61,6 +71,11 @@ struct guest *guest_new(const struct guest_identity *identity, struct engine *en
 
 /* Ends it: pending changes fail with INVALID_PARTITION_ID, @changed is not called any more. */
 void guest_remove(struct guest *guest);
+
+/* Before it is started: it goes on counting from there, with that policy. */
+void guest_remember(struct guest *guest, const struct guest_memory *memory);
+/* Once it is started: its properties are as they were, and its timer runs on. */
+void guest_resume(struct guest *guest, const struct guest_memory *memory);
 
 /* The VM runs, in process @pid (0: in none), and @injector is its for as long as it does. Takes
  * @injector, in every case. Errors: INSUFFICIENT_MEMORY if the engine is full. */
@@ -83,6 +98,8 @@ uint32_t guest_pid(const struct guest *guest);
 /* What is wrong with its configuration; NULL: nothing. */
 const char *guest_problem(const struct guest *guest);
 void guest_set_problem(struct guest *guest, const char *problem);
+/* Where its figures are published; FALSE: nowhere at the moment. */
+gboolean guest_slot(const struct guest *guest, unsigned *ret_slot);
 void guest_read(struct guest *guest, struct engine_reading *ret_reading);
 
 /* @done is called once, possibly before the call returns. */

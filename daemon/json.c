@@ -35,7 +35,7 @@ static void set_syntax_error(GError **error, const char *path, const char *text,
                 line_at(text, offset), problem);
 }
 
-static char *read_bounded(const char *path, GError **error)
+static char *read_bounded(const char *path, size_t size_max, GError **error)
 {
     g_autoptr(Stream) stream = fopen(path, "re");
 
@@ -44,16 +44,16 @@ static char *read_bounded(const char *path, GError **error)
         return NULL;
     }
 
-    g_autofree char *text = g_malloc(JSON_FILE_SIZE_MAX + 1);
-    size_t length = fread(text, 1, JSON_FILE_SIZE_MAX + 1, stream);
+    g_autofree char *text = g_malloc(size_max + 1);
+    size_t length = fread(text, 1, size_max + 1, stream);
 
     if (ferror(stream)) {
         set_file_error(error, path, errno);
         return NULL;
     }
-    if (length > JSON_FILE_SIZE_MAX) {
+    if (length > size_max) {
         g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_DATA,
-                    "%s: is larger than %d bytes; make it smaller", path, JSON_FILE_SIZE_MAX);
+                    "%s: is larger than %zu bytes; make it smaller", path, size_max);
         return NULL;
     }
     text[length] = '\0';
@@ -131,9 +131,9 @@ static char *find_flaw(const char *text, const char **ret_where)
     return NULL;
 }
 
-json_object *json_file_load(const char *path, GError **error)
+json_object *json_file_load(const char *path, size_t size_max, GError **error)
 {
-    g_autofree char *text = read_bounded(path, error);
+    g_autofree char *text = read_bounded(path, size_max, error);
 
     if (text == NULL) {
         return NULL;

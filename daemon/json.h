@@ -8,11 +8,11 @@
 #include <glib.h>
 #include <json-c/json.h>
 
-#define JSON_FILE_SIZE_MAX  (64 * 1024) /* bytes */
-#define JSON_FILE_DEPTH_MAX 8           /* nested values */
+#define JSON_FILE_DEPTH_MAX 8 /* nested values */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_object, json_object_put)
 
-/* The object in the file. Errors: G_FILE_ERROR if it can't be read, G_IO_ERROR_INVALID_DATA if
- * it is too large, not strict JSON, or no object; each names @path. (transfer full) */
-json_object *json_file_load(const char *path, GError **error);
+/* The object in the file, of @size_max bytes at most. Errors: G_FILE_ERROR if it can't be read,
+ * G_IO_ERROR_INVALID_DATA if it is too large, not strict JSON, or no object; each names @path.
+ * (transfer full) */
+json_object *json_file_load(const char *path, size_t size_max, GError **error);

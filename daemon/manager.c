@@ -9,7 +9,7 @@ struct manager {
     struct guest_settings settings;
     GHashTable *guests; /* uint64_t id (the guest's own) -> struct guest */
     uint64_t last_id;
-    struct manager_observer observer;
+    GArray *observers; /* struct manager_observer */
 };
 
 struct manager *manager_new(struct engine *engine, const struct config *config)
@@ -18,6 +18,7 @@ struct manager *manager_new(struct engine *engine, const struct config *config)
 
     manager->engine = engine;
     manager->guests = g_hash_table_new(g_int64_hash, g_int64_equal);
+    manager->observers = g_array_new(FALSE, FALSE, sizeof(struct manager_observer));
     manager_configure(manager, config);
     return manager;
 }
@@ -36,6 +37,7 @@ void manager_free(struct manager *manager)
         guest_remove(guest);
     }
     g_hash_table_unref(manager->guests);
+    g_array_unref(manager->observers);
     g_free(manager);
 }
 
@@ -46,17 +48,42 @@ void manager_configure(struct manager *manager, const struct config *config)
     manager->settings.keep_on_reset = config->keep_on_reset;
 }
 
-void manager_set_observer(struct manager *manager, const struct manager_observer *observer)
+void manager_add_observer(struct manager *manager, const struct manager_observer *observer)
 {
-    manager->observer = *observer;
+    g_array_append_val(manager->observers, *observer);
 }
+
+void manager_remove_observer(struct manager *manager, gpointer user_data)
+{
+    for (guint i = 0; i < manager->observers->len; i++) {
+        if (g_array_index(manager->observers, struct manager_observer, i).user_data == user_data) {
+            g_array_remove_index(manager->observers, i);
+            return;
+        }
+    }
+}
+
+#define tell(manager, what, guest)                                             \
+    for (guint i_ = 0; i_ < (manager)->observers->len; i_++) {                 \
+        struct manager_observer *o_ =                                          \
+            &g_array_index((manager)->observers, struct manager_observer, i_); \
+        o_->what(guest, o_->user_data);                                        \
+    }
 
 static void on_changed(struct guest *guest, gpointer user_data)
 {
-    struct manager *manager = user_data;
+    tell((struct manager *)user_data, changed, guest);
+}
 
-    if (manager->observer.changed != NULL) {
-        manager->observer.changed(guest, manager->observer.user_data);
+void manager_foreach(struct manager *manager, void (*call)(struct guest *guest, gpointer user_data),
+                     gpointer user_data)
+{
+    GHashTableIter iter;
+    gpointer guest;
+
+    g_hash_table_iter_init(&iter, manager->guests);
+    while (g_hash_table_iter_next(&iter, NULL, &guest)) {
+        call(guest, user_data);
     }
 }
 
@@ -115,9 +142,7 @@ struct guest *manager_add(struct manager *manager, const struct guest_identity *
     g_hash_table_insert(manager->guests, (gpointer)&guest_identity(guest)->id, guest);
     g_message("partition %" G_GUINT64_FORMAT " (%s): known, source %s", chosen.id, chosen.name,
               chosen.source);
-    if (manager->observer.added != NULL) {
-        manager->observer.added(guest, manager->observer.user_data);
-    }
+    tell(manager, added, guest);
     return guest;
 }
 
@@ -126,10 +151,8 @@ void manager_remove(struct manager *manager, struct guest *guest)
     const struct guest_identity *identity = guest_identity(guest);
 
     g_message("partition %" G_GUINT64_FORMAT " (%s): ended", identity->id, identity->name);
-    if (manager->observer.removed != NULL) {
-        manager->observer.removed(guest, manager->observer.user_data);
-    }
     g_hash_table_remove(manager->guests, &identity->id);
+    tell(manager, removed, guest);
     guest_remove(guest);
 }
 

@@ -26,7 +26,12 @@ void manager_free(struct manager *manager);
 /* A configuration read anew: limits hold at once, the policy for partitions that come. */
 void manager_configure(struct manager *manager, const struct config *config);
 
-void manager_set_observer(struct manager *manager, const struct manager_observer *observer);
+/* Copied; told in the order in which they were added. Removed by their user_data. */
+void manager_add_observer(struct manager *manager, const struct manager_observer *observer);
+void manager_remove_observer(struct manager *manager, gpointer user_data);
+
+void manager_foreach(struct manager *manager, void (*call)(struct guest *guest, gpointer user_data),
+                     gpointer user_data);
 
 /* A guest that is off. @identity->id: the id wanted, 0 for any; another is given if it is taken.
  * Errors: OBJECT_IN_USE (name or UUID). */

@@ -128,7 +128,7 @@ static uint64_t restate(uint64_t backlog, struct period from, struct period to)
 void ticker_start(struct ticker *t, uint64_t now, struct period period)
 {
     ticker_advance(t, now);
-    if (t->counts.backlog > 0 && !period_equal(t->period, period)) {
+    if (t->counts.backlog > 0 && t->period.numerator != 0 && !period_equal(t->period, period)) {
         uint64_t restated = restate(t->counts.backlog, t->period, period);
         t->counts.due += restated - t->counts.backlog;
         t->counts.backlog = restated;

@@ -189,14 +189,24 @@ static gboolean start(struct domain *domain, virDomainPtr handle)
     g_autofree char *xml = get_element(handle, VIR_DOMAIN_AFFECT_LIVE);
     g_autoptr(GError) error = NULL;
     pid_t pid = process_find_qemu(identity->uuid, &error);
+    const struct memory *memory = state_find_running(domain->context->state, "libvirt",
+                                                     identity->name, identity->uuid, (uint32_t)pid);
 
+    if (memory != NULL) {
+        guest_remember(domain->guest, &memory->guest);
+    }
     if (pid == 0 ||
         !vm_process_start(domain->guest, pid, domain->context->config, NULL, NULL, &error)) {
         g_warning("domain %s: its QEMU process can't be found: %s", identity->name, error->message);
         return FALSE;
     }
     domain->assist = (struct assist)ASSIST_NONE;
-    choose_and_apply(domain, xml);
+    if (memory == NULL) {
+        choose_and_apply(domain, xml);
+    } else { /* what was set, by whatever means, goes on */
+        choose(domain, xml);
+        guest_resume(domain->guest, &memory->guest);
+    }
     return TRUE;
 }
 
@@ -250,7 +260,9 @@ void domain_was_reset(struct domain *domain)
 
 struct domain *domain_new(const struct domain_context *context, const char *name, const char *uuid)
 {
-    struct guest_identity identity = {.name = name, .uuid = uuid, .source = "libvirt"};
+    const struct memory *memory = state_find(context->state, "libvirt", name, uuid);
+    struct guest_identity identity = {
+        .id = memory != NULL ? memory->id : 0, .name = name, .uuid = uuid, .source = "libvirt"};
     g_autoptr(GError) error = NULL;
     struct guest *guest = manager_add(context->manager, &identity, &error);
 

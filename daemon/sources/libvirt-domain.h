@@ -11,6 +11,7 @@ struct domain;
 struct domain_context {
     struct manager *manager;
     const struct config *config;
+    const struct state *state;
 };
 
 /* NULL, with a warning, if a partition has its name or UUID already. */

@@ -244,13 +244,13 @@ static void be_silent(G_GNUC_UNUSED void *opaque, G_GNUC_UNUSED virErrorPtr erro
 }
 
 struct libvirt_source *libvirt_source_new(struct manager *manager, const struct config *config,
-                                          const char *uri)
+                                          const struct state *state, const char *uri)
 {
     struct libvirt_source *source = g_new0(struct libvirt_source, 1);
 
     gvir_event_register();
     virSetErrorFunc(NULL, be_silent);
-    source->context = (struct domain_context){manager, config};
+    source->context = (struct domain_context){manager, config, state};
     source->uri = g_strdup(uri);
     source->domains = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, domain_free);
     try_to_connect(source);

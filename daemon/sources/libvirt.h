@@ -10,12 +10,13 @@
 #include "daemon/assist.h"
 #include "daemon/config.h"
 #include "daemon/manager.h"
+#include "daemon/state.h"
 
 struct libvirt_source;
 
-/* @uri: a connection. @config must outlive it. */
+/* @uri: a connection. @config and @state must outlive it. */
 struct libvirt_source *libvirt_source_new(struct manager *manager, const struct config *config,
-                                          const char *uri);
+                                          const struct state *state, const char *uri);
 void libvirt_source_free(struct libvirt_source *source);
 
 /* The drop-ins were read anew: domains without metadata follow them. */

@@ -91,25 +91,51 @@ static void on_ended(struct guest *guest, gpointer user_data)
     manager_remove(source->manager, guest);
 }
 
-struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
-                                    GError **error)
+static struct guest *attach(struct process_source *source, pid_t pid, const char *name,
+                            const struct memory *memory, GError **error)
 {
-    g_autofree char *chosen = name_of(pid, name);
-    struct guest_identity identity = {.name = chosen, .uuid = "", .source = "process"};
-
-    if (!check(source, pid, error)) {
-        return NULL;
-    }
+    struct guest_identity identity = {
+        .id = memory != NULL ? memory->id : 0, .name = name, .uuid = "", .source = "process"};
     struct guest *guest = manager_add(source->manager, &identity, error);
+
     if (guest == NULL) {
         return NULL;
+    }
+    if (memory != NULL) {
+        guest_remember(guest, &memory->guest);
     }
     if (!vm_process_start(guest, pid, source->config, on_ended, source, error)) {
         manager_remove(source->manager, guest);
         return NULL;
     }
+    if (memory != NULL) {
+        guest_resume(guest, &memory->guest);
+    }
     g_hash_table_add(source->guests, guest);
     return guest;
+}
+
+struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
+                                    GError **error)
+{
+    g_autofree char *chosen = name_of(pid, name);
+
+    return check(source, pid, error) ? attach(source, pid, chosen, NULL, error) : NULL;
+}
+
+void process_source_resume(struct process_source *source, const struct state *state)
+{
+    g_autoptr(GPtrArray) list = state_list(state, "process");
+
+    for (guint i = 0; i < list->len; i++) {
+        const struct memory *memory = g_ptr_array_index(list, i);
+        g_autoptr(GError) error = NULL;
+        if (state_find_running(state, "process", memory->name, "", memory->pid) == memory &&
+            attach(source, (pid_t)memory->pid, memory->name, memory, &error) == NULL) {
+            g_warning("process %u (%s) can't be attached to again: %s", memory->pid, memory->name,
+                      error->message);
+        }
+    }
 }
 
 gboolean process_source_detach(struct process_source *source, struct guest *guest, GError **error)

@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 #include "daemon/manager.h"
+#include "daemon/state.h"
 #include <sys/types.h>
 
 struct process_source;
@@ -16,6 +17,9 @@ void process_source_free(struct process_source *source);
  * INVALID_PARTITION_STATE (no KVM VM in it), OBJECT_IN_USE (a partition has it, or its name). */
 struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
                                     GError **error);
+
+/* Those that the daemon before had attached to. */
+void process_source_resume(struct process_source *source, const struct state *state);
 
 /* FALSE with OPERATION_DENIED if @guest is another source's. */
 gboolean process_source_detach(struct process_source *source, struct guest *guest, GError **error);

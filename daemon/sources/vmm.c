@@ -13,6 +13,7 @@
 
 struct vmm_source {
     struct manager *manager;
+    const struct state *state;
     GDBusConnection *connection;
     GHashTable *vmms; /* struct guest -> struct vmm (owned) */
 };
@@ -90,11 +91,13 @@ static void on_vmm_gone(G_GNUC_UNUSED GDBusConnection *connection, G_GNUC_UNUSED
     vmm_source_detach(vmm->source, vmm->guest);
 }
 
-struct vmm_source *vmm_source_new(struct manager *manager, GDBusConnection *connection)
+struct vmm_source *vmm_source_new(struct manager *manager, const struct state *state,
+                                  GDBusConnection *connection)
 {
     struct vmm_source *source = g_new0(struct vmm_source, 1);
 
     source->manager = manager;
+    source->state = state;
     source->connection = g_object_ref(connection);
     source->vmms = g_hash_table_new_full(NULL, NULL, NULL, free_vmm);
     return source;
@@ -144,20 +147,36 @@ static struct injector *make_injector(struct vmm_source *source, const struct vm
     return injector;
 }
 
+/* A VM that is handed over again, by the same process, goes on where the daemon before left it. */
+static const struct memory *recall(struct vmm_source *source, const struct vmm_offer *offer)
+{
+    const struct memory *memory =
+        state_find_running(source->state, "vmm", offer->name, offer->uuid, offer->pid);
+
+    return memory != NULL && memory->id == offer->wanted_id ? memory : NULL;
+}
+
 static struct guest *add_guest(struct vmm_source *source, const struct vmm_offer *offer,
                                struct injector *injector, GError **error)
 {
     struct guest_identity identity = {
         .id = offer->wanted_id, .name = offer->name, .uuid = offer->uuid, .source = "vmm"};
+    const struct memory *memory = recall(source, offer);
     struct guest *guest = manager_add(source->manager, &identity, error);
 
     if (guest == NULL) {
         injector->ops->free(injector);
         return NULL;
     }
+    if (memory != NULL) {
+        guest_remember(guest, &memory->guest);
+    }
     if (!guest_start_with(guest, offer->pid, injector, error)) {
         manager_remove(source->manager, guest);
         return NULL;
+    }
+    if (memory != NULL) {
+        guest_resume(guest, &memory->guest);
     }
     return guest;
 }

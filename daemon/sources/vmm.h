@@ -7,11 +7,14 @@
 #pragma once
 
 #include "daemon/manager.h"
+#include "daemon/state.h"
 #include <gio/gio.h>
 
 struct vmm_source;
 
-struct vmm_source *vmm_source_new(struct manager *manager, GDBusConnection *connection);
+/* @state must outlive it. */
+struct vmm_source *vmm_source_new(struct manager *manager, const struct state *state,
+                                  GDBusConnection *connection);
 void vmm_source_free(struct vmm_source *source);
 
 struct vmm_offer {

@@ -38,6 +38,40 @@ static void write_config(struct fixture *fixture, const char *config)
     g_assert_no_error(error);
 }
 
+/* What the tests need of every daemon: its own state, and the build tree's helper. */
+static void write_drop_in(struct fixture *fixture)
+{
+    g_autofree char *directory = g_build_filename(fixture->directory, "hvtimerd.d", NULL);
+    g_autofree char *path = g_build_filename(directory, "tests.json", NULL);
+    g_autofree char *helper = build_path("daemon/attach/hvtimer-attach");
+    g_autofree char *absolute = g_canonicalize_filename(helper, NULL);
+    g_autofree char *text =
+        g_strdup_printf("{\"state_directory\": \"%s/state\", \"attach_helper\": \"%s\"}",
+                        fixture->directory, absolute);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(g_mkdir(directory, 0700), ==, 0);
+    g_file_set_contents(path, text, -1, &error);
+    g_assert_no_error(error);
+}
+
+/* A directory and all that is in it, two levels deep. */
+static void remove_tree(const char *directory)
+{
+    g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
+    const char *name;
+
+    while (dir != NULL && (name = g_dir_read_name(dir)) != NULL) {
+        g_autofree char *path = g_build_filename(directory, name, NULL);
+        if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+            remove_tree(path);
+        } else {
+            g_unlink(path);
+        }
+    }
+    g_rmdir(directory);
+}
+
 /* A test that aborts takes them along. */
 static void die_with_parent(G_GNUC_UNUSED gpointer user_data)
 {
@@ -81,11 +115,12 @@ void fixture_up(struct fixture *fixture, const char *config)
 {
     g_autoptr(GError) error = NULL;
 
-    *fixture = (struct fixture){.quiet = fixture->quiet};
+    *fixture = (struct fixture){.quiet = fixture->quiet, .libvirt = fixture->libvirt};
     fixture->directory = g_dir_make_tmp("hvtimer-XXXXXX", &error);
     g_assert_no_error(error);
     fixture->config = g_build_filename(fixture->directory, "hvtimerd.json", NULL);
     write_config(fixture, config);
+    write_drop_in(fixture);
     start_bus(fixture);
     g_setenv(BUS_ENVIRONMENT, fixture->address, TRUE);
     fixture->connection = bus_open(NULL, &error);
@@ -99,8 +134,14 @@ void fixture_up(struct fixture *fixture, const char *config)
 void fixture_start_daemon(struct fixture *fixture)
 {
     g_autofree char *program = build_path("daemon/hvtimerd");
-    const char *argv[] = {program,          "--config",  fixture->config, "--bus",
-                          fixture->address, "--libvirt", "none",          NULL};
+    const char *argv[] = {program,
+                          "--config",
+                          fixture->config,
+                          "--bus",
+                          fixture->address,
+                          "--libvirt",
+                          fixture->libvirt != NULL ? fixture->libvirt : "none",
+                          NULL};
 
     fixture->daemon =
         spawn(argv, fixture->quiet ? G_SUBPROCESS_FLAGS_STDERR_SILENCE : G_SUBPROCESS_FLAGS_NONE);
@@ -144,8 +185,7 @@ void fixture_down(struct fixture *fixture)
     g_subprocess_wait(fixture->bus, NULL, NULL);
     g_clear_object(&fixture->bus);
     g_free(fixture->address);
-    g_unlink(fixture->config);
-    g_rmdir(fixture->directory);
+    remove_tree(fixture->directory);
     g_free(fixture->config);
     g_free(fixture->directory);
 }

@@ -15,8 +15,9 @@ struct fixture {
     char *directory;
     char *config;
     guint watch;
-    gboolean served; /* the daemon has its name on the bus */
-    gboolean quiet;  /* the daemon's log is not shown; to be set before fixture_up() */
+    gboolean served;     /* the daemon has its name on the bus */
+    const char *libvirt; /* to be set before fixture_up(): a connection's URI; NULL: none */
+    gboolean quiet;      /* the daemon's log is not shown; to be set before fixture_up() */
 };
 
 /* @config: the configuration's text. The daemon is ready when it returns. */

@@ -28,6 +28,7 @@ static void assert_equal(const struct config *a, const struct config *b)
     g_assert_true(g_strv_equal((const char *const *)a->models, (const char *const *)b->models));
     g_assert_cmpstr(a->libvirt, ==, b->libvirt);
     g_assert_cmpstr(a->attach_helper, ==, b->attach_helper);
+    g_assert_cmpstr(a->state_directory, ==, b->state_directory);
     g_assert_cmpmem(a->pins.pins, a->pins.length, b->pins.pins, b->pins.length);
     g_assert_cmpuint(a->domains->len, ==, b->domains->len);
 }
@@ -51,6 +52,7 @@ static void test_defaults(struct config_files *f, G_GNUC_UNUSED gconstpointer da
     g_assert_cmpuint(g_strv_length(defaults->models), ==, 0);
     g_assert_cmpstr(defaults->libvirt, ==, "qemu:///system");
     g_assert_cmpstr(defaults->attach_helper, ==, LIBEXECDIR "/hvtimer-attach");
+    g_assert_cmpstr(defaults->state_directory, ==, RUNSTATEDIR "/hvtimer");
     g_assert_cmpmem(defaults->pins.pins, defaults->pins.length, "\x17\x16\x15\x14\x13\x12\x11\x10",
                     8);
     g_assert_cmpuint(defaults->domains->len, ==, 0);
@@ -72,6 +74,7 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
         .models = models,
         .libvirt = (char *)"test:///default",
         .attach_helper = (char *)"/opt/attach",
+        .state_directory = (char *)"/opt/state",
         .pins = {.pins = {16, 23, 20}, .length = 3},
         .domains = g_array_set_size(domains, 1),
     };
@@ -84,6 +87,7 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
                        "\"limit_ms\":0,\"on_resume\":\"catchup\"},"
                        "\"guest_reset\":\"keep\",\"models\":[\"demo\",\"gr\\u00f6\\u00dfe\"],"
                        "\"libvirt\":\"test:///default\",\"attach_helper\":\"/opt/attach\","
+                       "\"state_directory\":\"/opt/state\","
                        "\"pins\":[16,23,20],\"domains\":[{\"match\":\"a\"}]}");
 
     g_autoptr(Config) config = config_files_load(f);
@@ -221,7 +225,7 @@ static void test_comments(struct config_files *f, G_GNUC_UNUSED gconstpointer da
 static void test_unknown_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const char *const top = "engine, limits, policy, guest_reset, models, libvirt, "
-                                   "attach_helper, pins, domains";
+                                   "attach_helper, state_directory, pins, domains";
     static const char *const engine = "priority, cpu, lock_memory";
     const char *const rows[][3] = {
         {"{\"engine\":{\"prioritty\":50}}", "engine.prioritty", engine},
@@ -430,15 +434,15 @@ static void test_not_strict_json(struct config_files *f, G_GNUC_UNUSED gconstpoi
 
 static void test_too_large(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
-    g_autofree char *text = g_strnfill(JSON_FILE_SIZE_MAX + 1, ' ');
+    g_autofree char *text = g_strnfill(CONFIG_FILE_SIZE_MAX + 1, ' ');
 
     memcpy(text, "{}", 2);
-    config_files_write_bytes(f->path, text, JSON_FILE_SIZE_MAX);
+    config_files_write_bytes(f->path, text, CONFIG_FILE_SIZE_MAX);
 
     g_autoptr(Config) config = config_files_load(f);
 
     g_assert_cmpint(config->engine_cpu, ==, -1);
-    config_files_write_bytes(f->path, text, JSON_FILE_SIZE_MAX + 1);
+    config_files_write_bytes(f->path, text, CONFIG_FILE_SIZE_MAX + 1);
     config_files_assert_refused(f, G_IO_ERROR, G_IO_ERROR_INVALID_DATA, f->path,
                                 "larger than 65536");
 }

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a daemon has to know of the one before it: see state.h. */
+#include "daemon/state.h"
+
+#include "common/values.h"
+#include "daemon/attach/process.h"
+#include "daemon/json.h"
+#include "daemon/policy-names.h"
+#include "daemon/ticks-file.h"
+#include <errno.h>
+#include <glib/gstdio.h>
+#include <string.h>
+
+#define STATE_VERSION 1
+/* 65536 partitions with long names. */
+#define SIZE_MAX_BYTES (64 * 1024 * 1024)
+
+struct state {
+    char *directory; /* NULL: none */
+    char *json, *ticks;
+    GPtrArray *memories;
+};
+
+static void free_memory(gpointer data)
+{
+    struct memory *memory = data;
+
+    g_free(memory->name);
+    g_free(memory->uuid);
+    g_free(memory->source);
+    g_free(memory);
+}
+
+/* The boot of the host: process ids and clocks of another one mean nothing. */
+static char *boot_id(void)
+{
+    g_autofree char *id = NULL;
+
+    g_file_get_contents("/proc/sys/kernel/random/boot_id", &id, NULL, NULL);
+    return g_strdup(id != NULL ? g_strchomp(id) : "");
+}
+
+/* ---- reading ---- */
+
+static const char *get_text(json_object *object, const char *key)
+{
+    json_object *value;
+
+    return json_object_object_get_ex(object, key, &value) &&
+                   json_object_is_type(value, json_type_string)
+               ? json_object_get_string(value)
+               : "";
+}
+
+static uint64_t get_number(json_object *object, const char *key)
+{
+    json_object *value;
+
+    return json_object_object_get_ex(object, key, &value) &&
+                   json_object_is_type(value, json_type_int)
+               ? json_object_get_uint64(value)
+               : 0;
+}
+
+static gboolean read_policy(json_object *object, struct ticker_policy *policy)
+{
+    policy->threshold = (uint32_t)get_number(object, "threshold");
+    policy->slew = (uint32_t)get_number(object, "slew");
+    policy->limit_ms = (uint32_t)get_number(object, "limit_ms");
+    return policy_mode_from_name(get_text(object, "policy"), &policy->mode) &&
+           policy_on_resume_from_name(get_text(object, "on_resume"), &policy->catch_up_suspends) &&
+           ticker_policy_problem(policy) == NULL;
+}
+
+/* The timer as it was last published: its counts, and when its period began. */
+static void read_ticks(struct ticks_file *ticks, json_object *object, struct guest_memory *guest)
+{
+    uint64_t number = get_number(object, "slot");
+    struct ticks_slot *slot =
+        ticks != NULL && number < UINT32_MAX ? ticks_file_slot(ticks, (unsigned)number) : NULL;
+    struct published published;
+
+    if (slot == NULL || !ticks_slot_read(slot, &published)) {
+        return;
+    }
+    const struct ticker *ticker = &published.ticker;
+    const struct ticker_counts *c = &ticker->counts;
+    if (c->due != c->acknowledged + c->in_flight + c->backlog + c->skipped || c->in_flight > 1) {
+        return;
+    }
+    guest->counts = *c;
+    if (ticker->running && !ticker->frozen && period_equal(ticker->period, guest->period) &&
+        ticker->next_ns > ticker->step_ns && ticker->next_ns - ticker->step_ns <= engine_clock()) {
+        guest->start_ns = ticker->next_ns - ticker->step_ns;
+    }
+}
+
+static struct memory *read_memory(struct ticks_file *ticks, json_object *object)
+{
+    struct memory *memory = g_new0(struct memory, 1);
+    struct guest_memory *guest = &memory->guest;
+
+    memory->id = get_number(object, "id");
+    memory->pid = (uint32_t)get_number(object, "pid");
+    memory->start_time = get_number(object, "start_time");
+    memory->name = g_strdup(get_text(object, "name"));
+    memory->uuid = g_strdup(get_text(object, "uuid"));
+    memory->source = g_strdup(get_text(object, "source"));
+    g_strlcpy(guest->injector, get_text(object, "injector"), sizeof guest->injector);
+    if (!period_make(get_number(object, "period_numerator"),
+                     get_number(object, "period_denominator"), &guest->period) ||
+        !value_parse_number("control", get_text(object, "control"), 0, UINT64_MAX, &guest->control,
+                            NULL) ||
+        !read_policy(object, &guest->policy)) {
+        free_memory(memory);
+        return NULL;
+    }
+    read_ticks(ticks, object, guest);
+    return memory;
+}
+
+static gboolean read_all(struct state *state, json_object *root)
+{
+    g_autofree char *boot = boot_id();
+    struct ticks_file *ticks;
+    json_object *list;
+
+    if (get_number(root, "version") != STATE_VERSION ||
+        !json_object_object_get_ex(root, "partitions", &list) ||
+        !json_object_is_type(list, json_type_array)) {
+        return FALSE;
+    }
+    if (!g_str_equal(get_text(root, "boot_id"), boot)) {
+        return TRUE; /* of an earlier boot: nothing of it is still there */
+    }
+    ticks = ticks_file_open_old(state->ticks);
+    gboolean ok = TRUE;
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        struct memory *memory = read_memory(ticks, json_object_array_get_idx(list, i));
+        if (memory != NULL) {
+            g_ptr_array_add(state->memories, memory);
+        }
+        ok = ok && memory != NULL;
+    }
+    ticks_file_free(ticks);
+    return ok;
+}
+
+static void load(struct state *state)
+{
+    g_autofree char *broken = g_strconcat(state->json, ".broken", NULL);
+    g_autoptr(GError) error = NULL;
+    json_object *root = json_file_load(state->json, SIZE_MAX_BYTES, &error);
+
+    if (root != NULL && read_all(state, root)) {
+        json_object_put(root);
+        return;
+    }
+    json_object_put(root);
+    if (g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT)) {
+        return;
+    }
+    g_rename(state->json, broken);
+    g_warning("%s can't be used (%s): it is set aside as %s; partitions that are not listed there "
+              "begin anew",
+              state->json, error != NULL ? error->message : "it is not what this version writes",
+              broken);
+}
+
+struct state *state_new(const char *directory)
+{
+    struct state *state = g_new0(struct state, 1);
+
+    state->memories = g_ptr_array_new_with_free_func(free_memory);
+    if (g_mkdir_with_parents(directory, 0700) != 0) {
+        g_warning("%s can't be made (%s): what is set does not outlive the daemon; set "
+                  "\"state_directory\" to a directory that it may write to",
+                  directory, g_strerror(errno));
+        return state;
+    }
+    state->directory = g_strdup(directory);
+    state->json = g_build_filename(directory, "state.json", NULL);
+    state->ticks = g_build_filename(directory, "ticks", NULL);
+    load(state);
+    return state;
+}
+
+void state_free(struct state *state)
+{
+    if (state != NULL) {
+        g_ptr_array_unref(state->memories);
+        g_free(state->directory);
+        g_free(state->json);
+        g_free(state->ticks);
+        g_free(state);
+    }
+}
+
+const char *state_ticks_file(const struct state *state)
+{
+    return state->ticks;
+}
+
+const struct memory *state_find(const struct state *state, const char *source, const char *name,
+                                const char *uuid)
+{
+    for (guint i = 0; i < state->memories->len; i++) {
+        const struct memory *memory = g_ptr_array_index(state->memories, i);
+        gboolean same = *uuid != '\0' ? g_ascii_strcasecmp(memory->uuid, uuid) == 0
+                                      : g_str_equal(memory->name, name);
+        if (same && g_str_equal(memory->source, source)) {
+            return memory;
+        }
+    }
+    return NULL;
+}
+
+const struct memory *state_find_running(const struct state *state, const char *source,
+                                        const char *name, const char *uuid, uint32_t pid)
+{
+    const struct memory *memory = state_find(state, source, name, uuid);
+    uint64_t start_time;
+
+    return memory != NULL && pid != 0 && memory->pid == pid &&
+                   process_start_time((pid_t)pid, &start_time, NULL) &&
+                   start_time == memory->start_time
+               ? memory
+               : NULL;
+}
+
+GPtrArray *state_list(const struct state *state, const char *source)
+{
+    GPtrArray *list = g_ptr_array_new();
+
+    for (guint i = 0; i < state->memories->len; i++) {
+        struct memory *memory = g_ptr_array_index(state->memories, i);
+        if (g_str_equal(memory->source, source)) {
+            g_ptr_array_add(list, memory);
+        }
+    }
+    return list;
+}
+
+/* ---- writing ---- */
+
+static void add_text(json_object *object, const char *key, const char *text)
+{
+    json_object_object_add(object, key, json_object_new_string(text));
+}
+
+static void add_number(json_object *object, const char *key, uint64_t number)
+{
+    json_object_object_add(object, key, json_object_new_uint64(number));
+}
+
+static void add_policy(json_object *object, const struct ticker_policy *policy)
+{
+    add_text(object, "policy", policy_mode_name(policy->mode));
+    add_number(object, "threshold", policy->threshold);
+    add_number(object, "slew", policy->slew);
+    add_number(object, "limit_ms", policy->limit_ms);
+    add_text(object, "on_resume", policy_on_resume_name(policy->catch_up_suspends));
+}
+
+static void add_guest(struct guest *guest, gpointer user_data)
+{
+    const struct guest_identity *identity = guest_identity(guest);
+    const struct partition *partition = guest_partition(guest);
+    struct injector *injector = guest_injector(guest);
+    json_object *object = json_object_new_object();
+    g_autofree char *control = g_strdup_printf("0x%016" G_GINT64_MODIFIER "x", partition->control);
+    uint64_t start_time = 0;
+    unsigned slot;
+
+    if (guest_pid(guest) != 0) {
+        process_start_time((pid_t)guest_pid(guest), &start_time, NULL);
+    }
+    add_number(object, "id", identity->id);
+    add_text(object, "name", identity->name);
+    add_text(object, "uuid", identity->uuid);
+    add_text(object, "source", identity->source);
+    add_number(object, "pid", guest_pid(guest));
+    add_number(object, "start_time", start_time);
+    add_text(object, "injector", injector != NULL ? injector->ops->name : "auto");
+    add_number(object, "period_numerator", partition->period.numerator);
+    add_number(object, "period_denominator", partition->period.denominator);
+    add_text(object, "control", control);
+    add_policy(object, guest_policy(guest));
+    if (guest_slot(guest, &slot)) {
+        add_number(object, "slot", slot);
+    }
+    json_object_array_add(user_data, object);
+}
+
+void state_save(struct state *state, struct manager *manager)
+{
+    g_autofree char *boot = boot_id();
+    g_autoptr(GError) error = NULL;
+
+    if (state->directory == NULL) {
+        return;
+    }
+    json_object *root = json_object_new_object();
+    json_object *list = json_object_new_array();
+    add_number(root, "version", STATE_VERSION);
+    add_text(root, "boot_id", boot);
+    json_object_object_add(root, "partitions", list);
+    manager_foreach(manager, add_guest, list);
+    if (!g_file_set_contents_full(state->json, json_object_to_json_string(root), -1,
+                                  G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
+                                  0600, &error)) {
+        g_warning("what is set may not outlive the daemon: %s", error->message);
+    }
+    json_object_put(root);
+}

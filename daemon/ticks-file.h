@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Where the engine publishes its timers: one slot each, in memory that is a file (in /run), so that
+ * the figures of a daemon that was killed are there for the next one, to the last tick. Each slot
+ * is a sequence lock, all of whose words are atomic.
+ */
+#pragma once
+
+#include "daemon/ticker.h"
+#include <glib.h>
+#include <stdatomic.h>
+
+/* What is published of a timer. */
+struct published {
+    struct ticker ticker;
+    uint64_t deadline;  /* when the engine will look at it again */
+    uint64_t unwatched; /* not 0: ticks may fall due before it does */
+};
+#define PUBLISHED_WORDS (sizeof(struct published) / sizeof(uint64_t))
+_Static_assert(sizeof(struct published) % sizeof(uint64_t) == 0, "copied word by word");
+
+struct ticks_slot {
+    _Atomic uint64_t sequence; /* odd: being written */
+    _Atomic uint64_t words[PUBLISHED_WORDS];
+};
+
+struct ticks_file;
+
+/* A new file of @slots slots at @path, in the place of what was there; NULL: memory only. Errors:
+ * G_FILE_ERROR. (transfer full) */
+struct ticks_file *ticks_file_new(const char *path, unsigned slots, GError **error);
+
+/* What an earlier daemon left; NULL, without an error, if there is nothing that can be read.
+ * (transfer full) */
+struct ticks_file *ticks_file_open_old(const char *path);
+
+void ticks_file_free(struct ticks_file *file);
+
+/* NULL if there is none of that number. */
+struct ticks_slot *ticks_file_slot(struct ticks_file *file, unsigned number);
+
+/* One thread at a time writes a slot, any thread reads. */
+void ticks_slot_write(struct ticks_slot *slot, const struct published *published);
+/* FALSE: being written, for longer than a living writer takes. */
+bool ticks_slot_read(struct ticks_slot *slot, struct published *ret_published);
