@@ -51,14 +51,14 @@ static void write_timer(GString *xml, const struct assist *assist)
     uint32_t destination = value_control_destination(assist->control);
     g_autofree char *period = format_period(assist->period);
 
-    g_string_append_printf(xml, "  <timer period=\"%s\" vector=\"0x%02x\"", period,
+    g_string_append_printf(xml, "<timer period=\"%s\" vector=\"0x%02x\"", period,
                            (unsigned)control.Vector);
     g_string_append_printf(xml,
                            control.LogicalDestinationMode ? " destination=\"logical:0x%" PRIx32 "\""
                                                           : " destination=\"physical:%" PRIu32 "\"",
                            destination);
     g_string_append_printf(
-        xml, " delivery=\"%s\" injector=\"%s\" enabled=\"%s\"/>\n",
+        xml, " delivery=\"%s\" injector=\"%s\" enabled=\"%s\"/>",
         control.DeliveryMode == HV_EMULATED_TIMER_DELIVERY_LOWEST_PRIORITY ? "lowest" : "fixed",
         assist->injector, control.Enabled ? "yes" : "no");
 }
@@ -67,7 +67,7 @@ static void write_policy(GString *xml, const struct assist *assist)
 {
     const struct ticker_policy *policy = &assist->policy;
 
-    g_string_append(xml, "  <catchup");
+    g_string_append(xml, "<catchup");
     if (assist->policy_given & ASSIST_POLICY_MODE) {
         g_string_append_printf(xml, " policy=\"%s\"", policy_mode_name(policy->mode));
     }
@@ -84,12 +84,13 @@ static void write_policy(GString *xml, const struct assist *assist)
         g_string_append_printf(xml, " on-resume=\"%s\"",
                                policy_on_resume_name(policy->catch_up_suspends));
     }
-    g_string_append(xml, "/>\n");
+    g_string_append(xml, "/>");
 }
 
+/* Without blanks between elements: libvirt then indents it as it does the rest of a domain. */
 char *assist_to_xml(const struct assist *assist)
 {
-    g_autoptr(GString) xml = g_string_new("<assist xmlns=\"" ASSIST_NAMESPACE "\">\n");
+    g_autoptr(GString) xml = g_string_new("<assist xmlns=\"" ASSIST_NAMESPACE "\">");
 
     if (assist->timer) {
         write_timer(xml, assist);
@@ -97,7 +98,7 @@ char *assist_to_xml(const struct assist *assist)
     if (assist->policy_given != 0) {
         write_policy(xml, assist);
     }
-    g_string_append(xml, "</assist>\n");
+    g_string_append(xml, "</assist>");
     return g_string_free(g_steal_pointer(&xml), FALSE);
 }
 

@@ -227,7 +227,7 @@ static gboolean set_limit(struct assist *assist, const char *where, const char *
     if (!read_number(where, text, 0, UINT32_MAX, &assist->policy.limit_ms, error)) {
         return FALSE;
     }
-
+    assist->policy_given |= ASSIST_POLICY_LIMIT;
     return TRUE;
 }
 

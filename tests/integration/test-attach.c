@@ -254,8 +254,7 @@ static void test_pins(void)
     g_assert_cmpint(process_find_qemu(uuid, &error), ==, qemu->pid);
     g_assert_no_error(error);
     g_autoptr(AttachResult) first = borrow();
-    g_autoptr(AttachResult) second =
-        attach_borrow(qemu->pid, ATTACH_PIN_ANY, OTHER_VECTOR, &error);
+    g_autoptr(AttachResult) second = attach_borrow(qemu->pid, ATTACH_PIN_ANY, OTHER_VECTOR, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(second->pin, ==, first->pin - 1);
     /* What has the very entry was left by a daemon that was killed: that one is had again. */

@@ -126,6 +126,7 @@ static const struct bad {
     {TIMER("period='9999999999s' vector='80'"), "period of <timer>", "exactly", TRUE},
     {TIMER("period='1ms' vector='15'"), "vector of <timer>: '15'", "16 to 255", FALSE},
     {TIMER("period='1ms' vector='0xF'"), "vector of <timer>: '0xF'", "16 to 255", FALSE},
+    {TIMER("period='1ms' vector='0x0f'"), "vector of <timer>: '0x0f'", "16 to 255", FALSE},
     {TIMER("period='1ms' vector='256'"), "vector of <timer>: '256'", "16 to 255", FALSE},
     {TIMER("period='1ms' vector='0x100'"), "vector of <timer>: '0x100'", "16 to 255", FALSE},
     {TIMER("period='1ms' vector='80 '"), "vector of <timer>: '80 '", "16 to 255", FALSE},
@@ -221,6 +222,7 @@ static const char *const broken[][2] = {
     {"<assist><timer period='<'/></assist>", "line 1"},
     {"<hv:assist/>", "hv"},
     {"<assist><hv:timer/></assist>", "hv"},
+    {"<assist xmlns:hv=''/>", "hv"},
     {"<assist>&lol;</assist>", "lol"},
     {"<assist>&#0;</assist>", "line 1"},
     {"<assist><catchup slew='&lol;'/></assist>", "lol"},
@@ -248,6 +250,7 @@ static void assert_refused_bytes(const char *xml, gsize length, const char *tell
 
 static void test_encodings(void)
 {
+    static const char *const labels[] = {"utf-8", "ISO-8859-1", "UTF-16", "UTF-32", "EBCDIC", "x"};
     static const char utf16[] = "\xff\xfe<\0a\0s\0s\0i\0s\0t\0/\0>\0";
 
     assert_refused_bytes("<assist>\xff</assist>", strlen("<assist>\xff</assist>"), "UTF-8");
@@ -256,6 +259,14 @@ static void test_encodings(void)
     assert_refused_bytes(utf16, sizeof utf16 - 1, "UTF-8");
     assert_refused_bytes("<assist/>", 8, "line 1"); /* not a byte behind the length */
     assert_refused_bytes("<assist/>", 0, "as XML");
+    /* UTF-8 it is, as libvirt's strings are, whatever else it says. */
+    for (size_t i = 0; i < G_N_ELEMENTS(labels); i++) {
+        g_autofree char *xml =
+            g_strdup_printf("<?xml version='1.0' encoding='%s'?><assist/>", labels[i]);
+        struct assist assist;
+
+        g_assert_true(parse(xml, &assist, NULL));
+    }
 }
 
 /* @before, @unit as often as it fits into @length, @after. */
@@ -438,9 +449,9 @@ static void test_written(void)
             .timer = TRUE, .period = rows[i].period, .control = 0x50, .injector = "pin"};
         g_autofree char *xml = assist_to_xml(&assist);
         g_autofree char *expected = g_strdup_printf(
-            "<assist xmlns=\"" NS "\">\n"
-            "  <timer period=\"%s\" vector=\"0x50\" destination=\"physical:0\" delivery=\"fixed\" "
-            "injector=\"pin\" enabled=\"no\"/>\n</assist>\n",
+            "<assist xmlns=\"" NS "\">"
+            "<timer period=\"%s\" vector=\"0x50\" destination=\"physical:0\" delivery=\"fixed\" "
+            "injector=\"pin\" enabled=\"no\"/></assist>",
             rows[i].text);
 
         g_assert_cmpstr(xml, ==, expected);

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the two halves of a guest share: guest.c, who it is and how its VM lives, and
+ * guest-change.c, how its properties are changed.
+ */
+#pragma once
+
+#include "daemon/delivery.h"
+#include "daemon/guest.h"
+
+struct guest {
+    struct guest_identity identity;
+    int references; /* the owner's, and those of calls under way */
+    gboolean removed;
+    enum guest_state state;
+    uint32_t pid;
+    char *problem; /* of its configuration */
+    unsigned life; /* which VM it is that runs: a call for an earlier one has come too late */
+    struct engine *engine;
+    const struct guest_settings *settings;
+    guest_changed_func changed;
+    gpointer user_data;
+
+    struct partition partition;
+    struct ticker_policy policy;
+    struct guest_attacher attacher; /* attach NULL: its injector was handed over */
+    struct delivery *delivery;      /* NULL: nothing is delivered */
+    struct ticker_counts counts;    /* while there is no delivery */
+
+    GQueue requests; /* if `busy`, the first one is being made */
+    gboolean busy;
+    struct partition_change change; /* of the first one */
+};
+
+struct guest *guest_ref(struct guest *guest);
+void guest_unref(struct guest *guest);
+
+void guest_tell_changed(struct guest *guest);
+GError *guest_error(const struct guest *guest, HV_STATUS status, const char *reason);
+
+/* Takes @injector, whose route is that of @control. FALSE: the engine is full, and this says so. */
+gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control);
+extern const char guest_engine_full[];
+
+/* All changes that wait or are being made. */
+void guest_fail_all(struct guest *guest, HV_STATUS status, const char *reason);

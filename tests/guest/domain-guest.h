@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the guest domain-guest.S and the tests share: what it is asked to do, and where it counts.
+ * Read by the assembler and by C.
+ */
+#pragma once
+
+#define DOMAIN_GUEST_LOAD     0x7c00 /* where a BIOS loads a boot sector */
+#define DOMAIN_GUEST_SECTORS  5
+#define DOMAIN_GUEST_ROM_SIZE 0x10000 /* the image */
+
+/* Written into the image before it is booted: struct domain_guest_options. */
+#define DOMAIN_GUEST_OPTIONS 0x1e0 /* offset into the image */
+
+#define DOMAIN_GUEST_PIC 1 /* the RTC comes through the PICs, not through its IOAPIC entry */
+#define DOMAIN_GUEST_SMP 2 /* all other vCPUs are started too */
+
+/* In the guest's memory, which no reset clears: a page for all, then one for each vCPU. */
+#define DOMAIN_GUEST_SHARED    0x100000
+#define DOMAIN_GUEST_PAGES     0x101000
+#define DOMAIN_GUEST_PAGE_SIZE 0x1000
+#define DOMAIN_GUEST_CPUS      4
+#define DOMAIN_GUEST_END       (DOMAIN_GUEST_PAGES + DOMAIN_GUEST_CPUS * DOMAIN_GUEST_PAGE_SIZE)
+
+/* Interrupts are counted from here up to DOMAIN_GUEST_SPURIOUS_VECTOR - 1. */
+#define DOMAIN_GUEST_VECTOR_FIRST    0x20
+#define DOMAIN_GUEST_SPURIOUS_VECTOR 0xff
+/* Vectors of the guest's own. */
+#define DOMAIN_GUEST_RTC_VECTOR     0x30
+#define DOMAIN_GUEST_RTC_PIC_VECTOR 0x70 /* where a BIOS leaves IRQ 8 */
+#define DOMAIN_GUEST_TIMER_VECTOR   0x38
+
+#define DOMAIN_GUEST_READY_MAGIC 0x72647921
+
+/* Offsets into struct domain_guest_page. */
+#define DOMAIN_GUEST_RTC      0x400
+#define DOMAIN_GUEST_READY    0x404
+#define DOMAIN_GUEST_SPURIOUS 0x408
+#define DOMAIN_GUEST_MASK     0x40c
+#define DOMAIN_GUEST_MASKED   0x410
+
+/* Offsets into struct domain_guest_shared. */
+#define DOMAIN_GUEST_BOOTS     0
+#define DOMAIN_GUEST_EXCEPTION 4
+#define DOMAIN_GUEST_RESET     8
+
+/* Offsets into struct domain_guest_options. */
+#define DOMAIN_GUEST_FLAGS    0
+#define DOMAIN_GUEST_TIMER_NS 4
+#define DOMAIN_GUEST_RTC_RATE 8
+
+#ifndef __ASSEMBLER__
+#include <stddef.h>
+#include <stdint.h>
+
+struct domain_guest_options {
+    uint32_t flags;    /* DOMAIN_GUEST_PIC, … */
+    uint32_t timer_ns; /* period of vCPU 0's own local APIC timer; 0: it has none */
+    uint8_t rtc_rate;  /* 3 to 15: the RTC ticks at 32768 >> (rtc_rate - 1) Hz; 0: it is off */
+    uint8_t unused[7];
+};
+
+/* All counts go on through a reset of the guest. */
+struct domain_guest_page {
+    /* Written by the guest. */
+    uint32_t vectors[256]; /* interrupts taken, but for the RTC's; counted before the EOI */
+    uint32_t rtc;          /* the RTC's, vCPU 0 only */
+    uint32_t ready;        /* DOMAIN_GUEST_READY_MAGIC: it takes interrupts */
+    uint32_t spurious;     /* of the local APIC */
+    /* Written by the host. */
+    uint32_t mask; /* 1: keep interrupts off; heeded at the next interrupt at the latest */
+    /* Written by the guest. */
+    uint32_t masked; /* 1: interrupts are off for the host's sake */
+    uint8_t unused[DOMAIN_GUEST_PAGE_SIZE - DOMAIN_GUEST_MASKED - 4];
+};
+
+struct domain_guest_shared {
+    uint32_t boots;     /* written by the guest: how often it has started */
+    uint32_t exception; /* written by the guest: it has met one and is at an end */
+    uint32_t reset;     /* written by the host: 1: reset the machine, at the next interrupt */
+};
+
+_Static_assert(sizeof(struct domain_guest_page) == DOMAIN_GUEST_PAGE_SIZE, "page");
+#define DOMAIN_GUEST_AT(type, field, offset) \
+    _Static_assert(offsetof(struct type, field) == offset, #field)
+DOMAIN_GUEST_AT(domain_guest_page, rtc, DOMAIN_GUEST_RTC);
+DOMAIN_GUEST_AT(domain_guest_page, ready, DOMAIN_GUEST_READY);
+DOMAIN_GUEST_AT(domain_guest_page, spurious, DOMAIN_GUEST_SPURIOUS);
+DOMAIN_GUEST_AT(domain_guest_page, mask, DOMAIN_GUEST_MASK);
+DOMAIN_GUEST_AT(domain_guest_page, masked, DOMAIN_GUEST_MASKED);
+DOMAIN_GUEST_AT(domain_guest_shared, boots, DOMAIN_GUEST_BOOTS);
+DOMAIN_GUEST_AT(domain_guest_shared, exception, DOMAIN_GUEST_EXCEPTION);
+DOMAIN_GUEST_AT(domain_guest_shared, reset, DOMAIN_GUEST_RESET);
+DOMAIN_GUEST_AT(domain_guest_options, timer_ns, DOMAIN_GUEST_TIMER_NS);
+DOMAIN_GUEST_AT(domain_guest_options, rtc_rate, DOMAIN_GUEST_RTC_RATE);
+
+/* The guest: a disk to be booted from, or a BIOS. */
+extern const unsigned char domain_guest_start[DOMAIN_GUEST_ROM_SIZE];
+#endif

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * hvtimerd with unmodified QEMU guests under a real libvirt, and QEMU's own word on it: what the
+ * guest has counted. The tests are in test-libvirt-*.c; here is what they share.
+ */
+#include "tests/integration/test-libvirt.h"
+
+#include <json-c/json.h>
+#include <string.h>
+
+/* Ticks that may be late at the very moment of a stop, on a busy machine. */
+#define STOP_MAX 50
+
+struct libvirt test_libvirt;
+
+typedef struct json_object Json;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
+
+void rig_fail(const char *where, const char *condition, char *what, double seconds)
+{
+    g_error("%s: %s: not within %g s (%s)", where, what, seconds, condition);
+}
+
+void sleep_ms(gint64 ms)
+{
+    gint64 end = g_get_monotonic_time() + ms * 1000;
+
+    while (g_get_monotonic_time() < end) {
+        test_iterate();
+    }
+}
+
+/* ---- The rig ---- */
+
+const char *rig_config(void)
+{
+    static char *config;
+
+    if (config == NULL) {
+        const char *directory = g_getenv("HVTIMER_BUILDDIR");
+        g_autofree char *helper =
+            g_canonicalize_filename("daemon/attach/hvtimer-attach", directory);
+        config = g_strdup_printf("{\"attach_helper\": \"%s\"}", helper);
+    }
+    return config;
+}
+
+void rig_up_daemon(struct rig *rig)
+{
+    *rig = (struct rig){.fixture = {.libvirt = LIBVIRT_URI}};
+    fixture_up(&rig->fixture, rig_config());
+}
+
+void rig_up(struct rig *rig, const struct machine_options *options)
+{
+    rig_up_daemon(rig);
+    machine_define(&rig->machine, &test_libvirt, options);
+}
+
+gboolean is_partition(void)
+{
+    HV_PARTITION_ID id;
+
+    return hvapi_lookup_partition("guest", &id) == HV_STATUS_SUCCESS;
+}
+
+void rig_boot(struct rig *rig, const struct machine_options *options)
+{
+    rig_up(rig, options);
+    machine_boot(&rig->machine);
+    await(10, is_partition(), "hvtimerd sees the domain");
+}
+
+void rig_down(struct rig *rig)
+{
+    if (rig->machine.memory != NULL) {
+        g_assert_false(machine_failed(&rig->machine));
+    }
+    machine_down(&rig->machine);
+    fixture_down(&rig->fixture);
+}
+
+/* ---- Asking ---- */
+
+char *ctl(struct rig *rig, int status, const char *command, ...)
+{
+    g_autofree char *output = NULL;
+    va_list arguments;
+
+    va_start(arguments, command);
+    g_autofree char *line = g_strdup_vprintf(command, arguments);
+    va_end(arguments);
+    int got = fixture_run(&rig->fixture, &output, "hvtimerctl %s", line);
+    if (got != status) {
+        g_error("hvtimerctl %s: exit status %d, not %d: %s", line, got, status, output);
+    }
+    return g_steal_pointer(&output);
+}
+
+void run(struct rig *rig, const char *command, ...)
+{
+    g_autofree char *output = NULL;
+    va_list arguments;
+
+    va_start(arguments, command);
+    g_autofree char *line = g_strdup_vprintf(command, arguments);
+    va_end(arguments);
+    int got = fixture_run(&rig->fixture, &output, "%s", line);
+    if (got != 0) {
+        g_error("%s: exit status %d: %s", line, got, output);
+    }
+}
+
+/* Quietly: it is polled. NULL: no partition, or one that does not run. */
+static Json *read_status(struct rig *rig)
+{
+    g_autofree char *output = NULL;
+    gboolean quiet = rig->fixture.quiet;
+
+    rig->fixture.quiet = TRUE;
+    int status =
+        fixture_run(&rig->fixture, &output, "hvtimerctl --json status %s", rig->machine.name);
+    rig->fixture.quiet = quiet;
+
+    if (status == NO_PARTITION || status == UNSUPPORTED) {
+        return NULL;
+    }
+    Json *json = status == DONE ? json_tokener_parse(output) : NULL;
+    if (json == NULL) {
+        g_error("hvtimerctl --json status: exit status %d: %s", status, output);
+    }
+    return json;
+}
+
+/* (transfer none) */
+static Json *member(Json *json, const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, ".", -1);
+
+    for (char **name = names; *name != NULL; name++) {
+        if (!json_object_object_get_ex(json, *name, &json)) {
+            g_error("status --json has no %s", path);
+        }
+    }
+    return json;
+}
+
+char *status_text(struct rig *rig, const char *path)
+{
+    g_autoptr(Json) json = read_status(rig);
+
+    if (json == NULL) {
+        return g_strdup(g_str_equal(path, "state") ? "shutoff" : "");
+    }
+    return g_strdup(json_object_get_string(member(json, path)));
+}
+
+double status_number(struct rig *rig, const char *path)
+{
+    g_autoptr(Json) json = read_status(rig);
+
+    return json != NULL ? json_object_get_double(member(json, path)) : -1;
+}
+
+gboolean status_is(struct rig *rig, const char *path, const char *text)
+{
+    g_autofree char *found = status_text(rig, path);
+
+    return g_strcmp0(found, text) == 0;
+}
+
+hvapi_statistics statistics(void)
+{
+    HV_PARTITION_ID id;
+    hvapi_statistics s;
+    HV_STATUS status = hvapi_lookup_partition("guest", &id);
+
+    if (status == HV_STATUS_SUCCESS) {
+        status = hvapi_get_statistics(id, &s);
+    }
+    if (status != HV_STATUS_SUCCESS) {
+        g_error("statistics of guest: %s: %s", hvapi_status_name(status), hvapi_last_error());
+    }
+    g_assert_cmpuint(s.due, ==, s.acknowledged + s.in_flight + s.backlog + s.skipped);
+    g_assert_cmpuint(s.in_flight, <=, 1);
+    return s;
+}
+
+/* ---- Judging ---- */
+
+void await_ticks(struct rig *rig, guint vector, guint count, double seconds)
+{
+    guint before = machine_count(&rig->machine, vector);
+    gint64 end = g_get_monotonic_time() + (gint64)(seconds * G_USEC_PER_SEC);
+
+    while (machine_count(&rig->machine, vector) < before + count) {
+        if (g_get_monotonic_time() > end) {
+            g_autofree char *output = NULL;
+            fixture_run(&rig->fixture, &output, "hvtimerctl status %s", rig->machine.name);
+            g_error("%u ticks counted within %g s, not %u: %s",
+                    machine_count(&rig->machine, vector) - before, seconds, count, output);
+        }
+        test_iterate();
+    }
+}
+
+hvapi_statistics catch_up_and_stop(struct rig *rig)
+{
+    await(60, statistics().backlog == 0, "caught up, backlog %u", (guint)statistics().backlog);
+    g_assert_cmpuint(statistics().skipped, ==, 0);
+    g_free(ctl(rig, DONE, "disable %s", rig->machine.name));
+    await(5, statistics().in_flight == 0, "the last tick is acknowledged");
+    hvapi_statistics s = statistics();
+    g_assert_cmpuint(s.skipped, <=, STOP_MAX);
+    return s;
+}
+
+void assert_nothing_lost(struct rig *rig, guint vector)
+{
+    hvapi_statistics s = catch_up_and_stop(rig);
+
+    await(5, machine_count(&rig->machine, vector) >= s.acknowledged, "%u ticks counted of %u",
+          machine_count(&rig->machine, vector), (guint)s.acknowledged);
+    guint counted = machine_count(&rig->machine, vector);
+    g_test_message("due %u, acknowledged %u, given up by the stop %u; the guest counted %u",
+                   (guint)s.due, (guint)s.acknowledged, (guint)s.skipped, counted);
+    g_assert_cmpuint(counted, ==, s.acknowledged);
+    g_assert_cmpuint(machine_spurious(&rig->machine), ==, 0);
+}
+
+struct rtc_mark rtc_mark(const struct rig *rig)
+{
+    return (struct rtc_mark){g_get_monotonic_time(), machine_rtc(&rig->machine)};
+}
+
+void assert_rtc_since(const struct rig *rig, struct rtc_mark since, gboolean catches_up)
+{
+    struct rtc_mark now = rtc_mark(rig);
+    double rate = (now.count - since.count) * 1e6 / (double)(now.time - since.time);
+
+    g_test_message("RTC: %.1f ticks a second, of %d", rate, MACHINE_RTC_HZ);
+    g_assert_cmpfloat(rate, >, MACHINE_RTC_HZ * (catches_up ? 0.97 : 0.5));
+    g_assert_cmpfloat(rate, <, MACHINE_RTC_HZ * 1.03);
+}
+
+/* ---- main ---- */
+
+static void test_none(void)
+{
+    test_skip(libvirt_missing());
+}
+
+int main(int argc, char **argv)
+{
+    libvirt_guard();
+    g_test_init(&argc, &argv, NULL);
+    if (libvirt_missing() != NULL) {
+        g_test_add_func("/libvirt", test_none);
+        return g_test_run();
+    }
+    libvirt_up(&test_libvirt);
+    add_ticks_tests();
+    add_config_tests();
+    add_life_tests();
+    add_attach_tests();
+    int status = g_test_run();
+    libvirt_down(&test_libvirt);
+    return status;
+}
