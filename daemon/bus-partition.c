@@ -141,9 +141,12 @@ static void change_timer(BusPartition *self, const struct timer_change *change, 
     const struct partition *partition = guest_partition(self->guest);
     g_autoptr(GError) error = NULL;
 
-    if ((where & LIBVIRT_CONFIG) != 0 &&
-        !libvirt_source_write(self->sources->libvirt, self->guest, LIBVIRT_CONFIG, change_assist,
-                              (gpointer)change, &error)) {
+    if (change->enable &&
+        !guest_check_values(self->guest, change->period, change->control, &error)) {
+        bus_complete(error, change->invocation);
+    } else if ((where & LIBVIRT_CONFIG) != 0 &&
+               !libvirt_source_write(self->sources->libvirt, self->guest, LIBVIRT_CONFIG,
+                                     change_assist, (gpointer)change, &error)) {
         bus_complete(error, change->invocation);
     } else if (where == LIBVIRT_CONFIG) {
         bus_complete(NULL, change->invocation);

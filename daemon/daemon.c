@@ -162,6 +162,10 @@ struct daemon *daemon_new(const struct options *options, GError **error)
 
     daemon->options = options;
     daemon->loop = g_main_loop_new(NULL, FALSE);
+    /* First of all: from when the name is on the bus, or ticks, a signal must not kill. */
+    daemon->signals[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
+    daemon->signals[1] = g_unix_signal_add(SIGINT, on_terminate, daemon);
+    daemon->signals[2] = g_unix_signal_add(SIGHUP, on_reload, daemon);
     daemon->config = load_config(options, error);
     if (daemon->config == NULL) {
         daemon_free(daemon);
@@ -181,9 +185,6 @@ struct daemon *daemon_new(const struct options *options, GError **error)
     }
     start_sources(daemon);
     daemon->service = service_new(daemon->engine);
-    daemon->signals[0] = g_unix_signal_add(SIGTERM, on_terminate, daemon);
-    daemon->signals[1] = g_unix_signal_add(SIGINT, on_terminate, daemon);
-    daemon->signals[2] = g_unix_signal_add(SIGHUP, on_reload, daemon);
     return daemon;
 }
 

@@ -127,6 +127,21 @@ static void inject(struct engine_timer *t, uint64_t now)
     lateness_count(&t->lateness, now > ready ? now - ready : 0);
 }
 
+/* A tick that waits for so long is raised once more. One that is pending merges with it; but a KVM
+ * that lost its way to the vCPU, or its EOI on the way back, would stop the guest's ticks for ever.
+ */
+static void nudge(struct engine *e, struct engine_timer *t, uint64_t now)
+{
+    if (t->injector->ops->inject(t->injector, now)) {
+        t->now.ticker.counts.injected++;
+    }
+    uint64_t times = t->patience_ns / ENGINE_PATIENCE_NS;
+    t->patience_ns += ENGINE_PATIENCE_NS;
+    if ((times & (times - 1)) == 0) {
+        tell(e, t, ENGINE_UNANSWERED);
+    }
+}
+
 /* Returns when to look again, if no acknowledgement comes before. */
 static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *t, uint64_t now,
                                          uint64_t when)
@@ -139,8 +154,7 @@ static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *
         return now + ticker->min_interval_ns;
     }
     if (now >= patience_ends) {
-        tell(e, t, ENGINE_UNANSWERED);
-        t->patience_ns *= 2;
+        nudge(e, t, now);
         patience_ends = ticker->unanswered_ns + t->patience_ns;
     }
     return when < patience_ends ? when : patience_ends;
@@ -205,6 +219,7 @@ static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint
 
 static void serve(struct engine *e, struct engine_timer *t)
 {
+    ticks_slot_begin(t->slot);
     uint64_t now = engine_clock();
     uint64_t skipped = t->now.ticker.counts.skipped;
     bool feedback_lost = t->now.ticker.feedback_lost;
@@ -251,6 +266,8 @@ static void release(struct engine_timer *t, bool unseen, uint64_t now)
 static void obey(struct engine *e, const struct command *c)
 {
     struct engine_timer *t = c->timer;
+
+    ticks_slot_begin(t->slot);
     uint64_t now = engine_clock();
 
     switch (c->kind) {
@@ -258,6 +275,7 @@ static void obey(struct engine *e, const struct command *c)
         add(e, t);
         break;
     case COMMAND_REMOVE:
+        ticks_slot_write(t->slot, &t->now);
         remove_timer(e, t);
         return;
     case COMMAND_START:

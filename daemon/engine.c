@@ -158,14 +158,15 @@ uint64_t engine_heartbeat(struct engine *engine)
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
 {
     struct published published;
+    uint64_t now;
 
-    if (!ticks_slot_read(timer->slot, &published)) {
+    if (!ticks_slot_read(timer->slot, engine_clock, &published, &now)) {
         g_error("the engine does not answer"); /* aborts; the service manager restarts us */
     }
     /* A timer that waits for the guest is not looked at as its ticks fall due: do it here, on the
      * copy. Otherwise the engine will, and must not be anticipated. */
     if (published.unwatched) {
-        ticker_advance(&published.ticker, engine_clock());
+        ticker_advance(&published.ticker, now);
     }
     ret_reading->ticks = published.ticker.counts;
     ret_reading->closed_loop = published.ticker.closed_loop;

@@ -34,7 +34,8 @@ enum engine_event {
     ENGINE_REMOVED,       /* as engine_remove() asked: the timer is no more */
 };
 
-/* How long a tick may be in flight before somebody should look whether its way still exists. */
+/* How long a tick may be in flight before it is raised again, and somebody should look whether its
+ * way still exists. */
 #define ENGINE_PATIENCE_NS UINT64_C(2000000000)
 
 typedef void (*engine_event_func)(enum engine_event event, gpointer user_data);

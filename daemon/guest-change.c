@@ -302,6 +302,19 @@ void guest_enable(struct guest *guest, struct period period, uint64_t control, c
     enqueue(guest, &request);
 }
 
+gboolean guest_check_values(const struct guest *guest, struct period period, uint64_t control,
+                            GError **error)
+{
+    struct partition_change change;
+    HV_STATUS status =
+        partition_set_both(&guest->partition, &guest->settings->limits, period, control, &change);
+
+    if (status != HV_STATUS_SUCCESS) {
+        g_propagate_error(error, guest_error(guest, status, reason_for(status)));
+    }
+    return status == HV_STATUS_SUCCESS;
+}
+
 void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
 {
     if (guest->delivery != NULL) {

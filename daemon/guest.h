@@ -108,6 +108,9 @@ void guest_set_property(struct guest *guest, uint32_t code, uint64_t value, gues
 /* Both properties, the period exact. @injector: "auto" or a name. */
 void guest_enable(struct guest *guest, struct period period, uint64_t control, const char *injector,
                   guest_done_func done, gpointer user_data);
+/* Could guest_enable() set these, the VM apart? Errors: of HV_STATUS_ERROR. */
+gboolean guest_check_values(const struct guest *guest, struct period period, uint64_t control,
+                            GError **error);
 /* The guest was reset: forgets what was in flight; clears Enabled, unless configured otherwise. */
 void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data);
 

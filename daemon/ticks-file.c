@@ -11,8 +11,8 @@
 
 /* What a slot holds depends on the build; another build's file is not read. */
 #define MAGIC UINT64_C(0x68767469636b3031) /* "hvtick01" */
-/* A writer is done within a fraction of a microsecond, unless it was killed. */
-#define READ_TRIES 1000000u
+/* A writer is done within microseconds, if the host lets it run; a reader has time. */
+#define READ_TRIES 10000000u
 
 struct header {
     uint64_t magic;
@@ -108,32 +108,50 @@ struct ticks_slot *ticks_file_slot(struct ticks_file *file, unsigned number)
     return number < file->header->slots ? (struct ticks_slot *)(file->header + 1) + number : NULL;
 }
 
+/* A full fence: the writer's look at the clock comes after it for every reader. */
+void ticks_slot_begin(struct ticks_slot *slot)
+{
+    uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+
+    if ((sequence & 1) == 0) {
+        atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_seq_cst);
+    }
+}
+
 /* Every store is a release, so that a reader that sees a new word sees the odd sequence too. */
 void ticks_slot_write(struct ticks_slot *slot, const struct published *published)
 {
     uint64_t words[PUBLISHED_WORDS];
-    uint64_t sequence = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
 
+    ticks_slot_begin(slot);
     memcpy(words, published, sizeof words);
-    atomic_store_explicit(&slot->sequence, sequence + 1, memory_order_relaxed);
     for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
         atomic_store_explicit(&slot->words[i], words[i], memory_order_release);
     }
-    atomic_store_explicit(&slot->sequence, sequence + 2, memory_order_release);
+    atomic_store_explicit(&slot->sequence,
+                          atomic_load_explicit(&slot->sequence, memory_order_relaxed) + 1,
+                          memory_order_release);
 }
 
-bool ticks_slot_read(struct ticks_slot *slot, struct published *ret_published)
+void ticks_slot_read_old(struct ticks_slot *slot, struct published *ret_published)
 {
     uint64_t words[PUBLISHED_WORDS] = {0};
 
+    for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
+        words[i] = atomic_load_explicit(&slot->words[i], memory_order_acquire);
+    }
+    memcpy(ret_published, words, sizeof *ret_published);
+}
+
+bool ticks_slot_read(struct ticks_slot *slot, uint64_t (*clock)(void),
+                     struct published *ret_published, uint64_t *ret_now)
+{
     for (unsigned tries = 0; tries < READ_TRIES; tries++) {
         uint64_t before = atomic_load_explicit(&slot->sequence, memory_order_acquire);
-        for (unsigned i = 0; i < PUBLISHED_WORDS; i++) {
-            words[i] = atomic_load_explicit(&slot->words[i], memory_order_acquire);
-        }
-        uint64_t after = atomic_load_explicit(&slot->sequence, memory_order_relaxed);
+        ticks_slot_read_old(slot, ret_published);
+        *ret_now = clock();
+        uint64_t after = atomic_load_explicit(&slot->sequence, memory_order_seq_cst);
         if (before == after && (before & 1) == 0) {
-            memcpy(ret_published, words, sizeof *ret_published);
             return true;
         }
     }

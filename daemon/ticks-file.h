@@ -39,7 +39,15 @@ void ticks_file_free(struct ticks_file *file);
 /* NULL if there is none of that number. */
 struct ticks_slot *ticks_file_slot(struct ticks_file *file, unsigned number);
 
-/* One thread at a time writes a slot, any thread reads. */
+/* One thread at a time writes a slot, any thread reads. What a writer does from ticks_slot_begin()
+ * on, looking at the clock included, no reader sees before ticks_slot_write(). */
+void ticks_slot_begin(struct ticks_slot *slot);
 void ticks_slot_write(struct ticks_slot *slot, const struct published *published);
-/* FALSE: being written, for longer than a living writer takes. */
-bool ticks_slot_read(struct ticks_slot *slot, struct published *ret_published);
+
+/* @clock is asked for the time of the reading: no later reading will be of a state before it.
+ * FALSE: being written, for longer than a living writer takes. */
+bool ticks_slot_read(struct ticks_slot *slot, uint64_t (*clock)(void),
+                     struct published *ret_published, uint64_t *ret_now);
+
+/* What a writer that was killed wrote last; torn, if that was within its last nanoseconds. */
+void ticks_slot_read_old(struct ticks_slot *slot, struct published *ret_published);

@@ -35,10 +35,18 @@ static void attach(const char *name, uint64_t control, guest_attached_func done,
 {
     struct vm_process *process = user_data;
 
+    g_autoptr(GError) error = NULL;
+
     if (!g_str_equal(name, "auto") && !g_str_equal(name, "pin")) {
-        g_autoptr(GError) error = g_error_new(
+        error = g_error_new(
             HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
             "ticks of a VM that was not handed over can't go by \"%s\"; by \"pin\" they can", name);
+    } else if (process->config->pins.length == 0) {
+        error =
+            g_error_new_literal(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
+                                "no pin may be borrowed: \"pins\" of the configuration is empty");
+    }
+    if (error != NULL) {
         done(NULL, error, done_data);
         return;
     }

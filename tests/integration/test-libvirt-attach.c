@@ -35,14 +35,17 @@ static hvapi_statistics kill_after(struct rig *rig, gint64 ms)
     return last;
 }
 
+/* @before: figures that go on; NULL: they may begin anew. */
 static void assert_back(struct rig *rig, const hvapi_statistics *before)
 {
     await_ticks(rig, VECTOR, 10, 1);
     g_assert_true(status_is(rig, "emulated_timer_control", CONTROL));
     g_assert_cmpfloat(status_number(rig, "period_ns"), ==, 1e6);
     hvapi_statistics now = statistics();
-    g_assert_cmpuint(now.due, >=, before->due);
-    g_assert_cmpuint(now.acknowledged, >=, before->acknowledged);
+    if (before != NULL) {
+        g_assert_cmpuint(now.due, >=, before->due);
+        g_assert_cmpuint(now.acknowledged, >=, before->acknowledged);
+    }
 }
 
 /* Attached for a while, each time. */
@@ -99,11 +102,10 @@ static void test_stopped(void)
     g_free(ctl(&rig, DONE, ENABLE));
     for (int i = 0; i < 10; i++) {
         sleep_ms(200);
-        hvapi_statistics last = statistics();
         g_assert_cmpint(fixture_stop_daemon(&rig.fixture), ==, 0);
         assert_no_leak(&rig.machine, &before);
         fixture_start_daemon(&rig.fixture);
-        assert_back(&rig, &last);
+        assert_back(&rig, NULL);
     }
     rig_down(&rig);
 }

@@ -151,7 +151,7 @@ static void test_drop_in(void)
     rig_up(&rig, &(struct machine_options){0});
     g_autofree char *directory = g_build_filename(rig.fixture.directory, "hvtimerd.d", NULL);
     g_autofree char *path = g_build_filename(directory, "guests.json", NULL);
-    g_assert_cmpint(g_mkdir(directory, 0755), ==, 0);
+    g_assert_cmpint(g_mkdir_with_parents(directory, 0755), ==, 0);
     g_file_set_contents(path, drop_in, -1, &error);
     g_assert_no_error(error);
     fixture_reconfigure(&rig.fixture, rig_config());
