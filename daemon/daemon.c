@@ -172,6 +172,7 @@ struct daemon *daemon_new(const struct options *options, GError **error)
         return NULL;
     }
     daemon->state = state_new(daemon->config->state_directory);
+    state_save(daemon->state, NULL); /* the ticks file it refers to is now replaced */
     if (!start_engine(daemon, error)) {
         daemon_free(daemon);
         return NULL;

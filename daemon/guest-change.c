@@ -323,30 +323,40 @@ void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
     enqueue(guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
 }
 
+struct resume {
+    struct guest *guest;
+    struct guest_memory *memory;
+};
+
 static void on_resumed(const GError *error, gpointer user_data)
 {
-    g_autofree char *name = user_data;
+    g_autofree struct resume *resume = user_data;
 
+    resume->memory->pending = FALSE;
     if (error != NULL) {
-        g_warning("%s had a timer before the daemon was restarted, and can't have it again: %s",
-                  name, error->message);
+        g_warning("what was set before the daemon was restarted can't be had again: %s",
+                  error->message);
     }
+    guest_tell_changed(resume->guest);
+    guest_unref(resume->guest);
 }
 
-void guest_resume(struct guest *guest, const struct guest_memory *memory)
+void guest_resume(struct guest *guest, struct guest_memory *memory)
 {
+    struct resume *resume = g_new(struct resume, 1);
     struct request request = {.kind = CHANGE_BOTH,
                               .value = memory->control,
                               .period = memory->period,
                               .start_ns = memory->start_ns,
-                              .done = on_resumed};
+                              .done = on_resumed,
+                              .user_data = resume};
 
+    *resume = (struct resume){guest_ref(guest), memory};
     if (memory->period.numerator == 0) {
         guest_set_property(guest, HvPartitionPropertyEmulatedTimerControl, memory->control,
-                           on_resumed, g_strdup(guest->identity.name));
+                           on_resumed, resume);
         return;
     }
     g_strlcpy(request.injector, memory->injector, sizeof request.injector);
-    request.user_data = g_strdup(guest->identity.name);
     enqueue(guest, &request);
 }

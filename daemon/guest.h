@@ -62,6 +62,7 @@ struct guest_memory {
     struct ticker_policy policy;
     struct ticker_counts counts;
     uint64_t start_ns; /* when the period began that was under way; 0: not known, or none was */
+    gboolean pending;  /* guest_resume() has not come to its end yet */
 };
 
 /* Off, without a way to deliver ticks. */
@@ -74,8 +75,9 @@ void guest_remove(struct guest *guest);
 
 /* Before it is started: it goes on counting from there, with that policy. */
 void guest_remember(struct guest *guest, const struct guest_memory *memory);
-/* Once it is started: its properties are as they were, and its timer runs on. */
-void guest_resume(struct guest *guest, const struct guest_memory *memory);
+/* Once it is started: its properties are as they were, and its timer runs on. @memory must outlive
+ * the guest; it is `pending` until that is done, or has failed. */
+void guest_resume(struct guest *guest, struct guest_memory *memory);
 
 /* The VM runs, in process @pid (0: in none), and @injector is its for as long as it does. Takes
  * @injector, in every case. Errors: INSUFFICIENT_MEMORY if the engine is full. */

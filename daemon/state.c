@@ -72,6 +72,11 @@ static gboolean read_policy(json_object *object, struct ticker_policy *policy)
            ticker_policy_problem(policy) == NULL;
 }
 
+static gboolean counts_valid(const struct ticker_counts *c)
+{
+    return c->due == c->acknowledged + c->in_flight + c->backlog + c->skipped && c->in_flight <= 1;
+}
+
 /* The timer as it was last published: its counts, and when its period began. */
 static void read_ticks(struct ticks_file *ticks, json_object *object, struct guest_memory *guest)
 {
@@ -85,14 +90,32 @@ static void read_ticks(struct ticks_file *ticks, json_object *object, struct gue
     }
     ticks_slot_read_old(slot, &published);
     const struct ticker *ticker = &published.ticker;
-    const struct ticker_counts *c = &ticker->counts;
-    if (c->due != c->acknowledged + c->in_flight + c->backlog + c->skipped || c->in_flight > 1) {
+    if (!counts_valid(&ticker->counts)) {
         return;
     }
-    guest->counts = *c;
+    guest->counts = ticker->counts;
     if (ticker->running && !ticker->frozen && period_equal(ticker->period, guest->period) &&
         ticker->next_ns > ticker->step_ns && ticker->next_ns - ticker->step_ns <= engine_clock()) {
         guest->start_ns = ticker->next_ns - ticker->step_ns;
+    }
+}
+
+/* Those that the daemon before had read, but had no timer for yet. */
+static void read_counts(json_object *object, struct guest_memory *guest)
+{
+    struct ticker_counts counts = {
+        .due = get_number(object, "due"),
+        .injected = get_number(object, "injected"),
+        .acknowledged = get_number(object, "acknowledged"),
+        .in_flight = get_number(object, "in_flight"),
+        .backlog = get_number(object, "backlog"),
+        .skipped = get_number(object, "skipped"),
+    };
+    uint64_t start_ns = get_number(object, "start_ns");
+
+    if (counts_valid(&counts) && start_ns <= engine_clock()) {
+        guest->counts = counts;
+        guest->start_ns = start_ns;
     }
 }
 
@@ -100,6 +123,7 @@ static struct memory *read_memory(struct ticks_file *ticks, json_object *object)
 {
     struct memory *memory = g_new0(struct memory, 1);
     struct guest_memory *guest = &memory->guest;
+    json_object *counts;
 
     memory->id = get_number(object, "id");
     memory->pid = (uint32_t)get_number(object, "pid");
@@ -116,7 +140,12 @@ static struct memory *read_memory(struct ticks_file *ticks, json_object *object)
         free_memory(memory);
         return NULL;
     }
-    read_ticks(ticks, object, guest);
+    if (json_object_object_get_ex(object, "counts", &counts)) {
+        read_counts(counts, guest);
+    } else {
+        read_ticks(ticks, object, guest);
+    }
+    guest->pending = TRUE;
     return memory;
 }
 
@@ -202,11 +231,19 @@ const char *state_ticks_file(const struct state *state)
     return state->ticks;
 }
 
-const struct memory *state_find(const struct state *state, const char *source, const char *name,
-                                const char *uuid)
+static gboolean still_runs(const struct memory *memory)
+{
+    uint64_t start_time;
+
+    return memory->pid != 0 && process_start_time((pid_t)memory->pid, &start_time, NULL) &&
+           start_time == memory->start_time;
+}
+
+struct memory *state_find(const struct state *state, const char *source, const char *name,
+                          const char *uuid)
 {
     for (guint i = 0; i < state->memories->len; i++) {
-        const struct memory *memory = g_ptr_array_index(state->memories, i);
+        struct memory *memory = g_ptr_array_index(state->memories, i);
         gboolean same = *uuid != '\0' ? g_ascii_strcasecmp(memory->uuid, uuid) == 0
                                       : g_str_equal(memory->name, name);
         if (same && g_str_equal(memory->source, source)) {
@@ -216,17 +253,12 @@ const struct memory *state_find(const struct state *state, const char *source, c
     return NULL;
 }
 
-const struct memory *state_find_running(const struct state *state, const char *source,
-                                        const char *name, const char *uuid, uint32_t pid)
+struct memory *state_find_running(const struct state *state, const char *source, const char *name,
+                                  const char *uuid, uint32_t pid)
 {
-    const struct memory *memory = state_find(state, source, name, uuid);
-    uint64_t start_time;
+    struct memory *memory = state_find(state, source, name, uuid);
 
-    return memory != NULL && pid != 0 && memory->pid == pid &&
-                   process_start_time((pid_t)pid, &start_time, NULL) &&
-                   start_time == memory->start_time
-               ? memory
-               : NULL;
+    return memory != NULL && memory->pid == pid && still_runs(memory) ? memory : NULL;
 }
 
 GPtrArray *state_list(const struct state *state, const char *source)
@@ -263,34 +295,94 @@ static void add_policy(json_object *object, const struct ticker_policy *policy)
     add_text(object, "on_resume", policy_on_resume_name(policy->catch_up_suspends));
 }
 
-static void add_guest(struct guest *guest, gpointer user_data)
+/* What a guest and a memory of one have in common. */
+static json_object *new_record(const struct guest_identity *identity, uint32_t pid,
+                               uint64_t start_time, struct period period, uint64_t control,
+                               const char *injector, const struct ticker_policy *policy)
 {
-    const struct guest_identity *identity = guest_identity(guest);
-    const struct partition *partition = guest_partition(guest);
-    struct injector *injector = guest_injector(guest);
     json_object *object = json_object_new_object();
-    g_autofree char *control = g_strdup_printf("0x%016" G_GINT64_MODIFIER "x", partition->control);
-    uint64_t start_time = 0;
-    unsigned slot;
+    g_autofree char *text = g_strdup_printf("0x%016" G_GINT64_MODIFIER "x", control);
 
-    if (guest_pid(guest) != 0) {
-        process_start_time((pid_t)guest_pid(guest), &start_time, NULL);
-    }
     add_number(object, "id", identity->id);
     add_text(object, "name", identity->name);
     add_text(object, "uuid", identity->uuid);
     add_text(object, "source", identity->source);
-    add_number(object, "pid", guest_pid(guest));
+    add_number(object, "pid", pid);
     add_number(object, "start_time", start_time);
-    add_text(object, "injector", injector != NULL ? injector->ops->name : "auto");
-    add_number(object, "period_numerator", partition->period.numerator);
-    add_number(object, "period_denominator", partition->period.denominator);
-    add_text(object, "control", control);
-    add_policy(object, guest_policy(guest));
+    add_text(object, "injector", injector);
+    add_number(object, "period_numerator", period.numerator);
+    add_number(object, "period_denominator", period.denominator);
+    add_text(object, "control", text);
+    add_policy(object, policy);
+    return object;
+}
+
+static gboolean is_pending(const struct memory *memory)
+{
+    return memory != NULL && memory->guest.pending && still_runs(memory);
+}
+
+static void add_memory(const struct memory *memory, json_object *list)
+{
+    const struct guest_memory *guest = &memory->guest;
+    struct guest_identity identity = {memory->id, memory->name, memory->uuid, memory->source};
+    json_object *object = new_record(&identity, memory->pid, memory->start_time, guest->period,
+                                     guest->control, guest->injector, &guest->policy);
+    json_object *counts = json_object_new_object();
+
+    add_number(counts, "due", guest->counts.due);
+    add_number(counts, "injected", guest->counts.injected);
+    add_number(counts, "acknowledged", guest->counts.acknowledged);
+    add_number(counts, "in_flight", guest->counts.in_flight);
+    add_number(counts, "backlog", guest->counts.backlog);
+    add_number(counts, "skipped", guest->counts.skipped);
+    add_number(counts, "start_ns", guest->start_ns);
+    json_object_object_add(object, "counts", counts);
+    json_object_array_add(list, object);
+}
+
+struct saving {
+    struct state *state;
+    json_object *list;
+};
+
+static void add_guest(struct guest *guest, gpointer user_data)
+{
+    const struct saving *saving = user_data;
+    const struct guest_identity *identity = guest_identity(guest);
+    const struct partition *partition = guest_partition(guest);
+    struct injector *injector = guest_injector(guest);
+    uint64_t start_time = 0;
+    unsigned slot;
+
+    if (is_pending(state_find(saving->state, identity->source, identity->name, identity->uuid))) {
+        return; /* what it was before counts until it is that again */
+    }
+    if (guest_pid(guest) != 0) {
+        process_start_time((pid_t)guest_pid(guest), &start_time, NULL);
+    }
+    json_object *object =
+        new_record(identity, guest_pid(guest), start_time, partition->period, partition->control,
+                   injector != NULL ? injector->ops->name : "auto", guest_policy(guest));
     if (guest_slot(guest, &slot)) {
         add_number(object, "slot", slot);
     }
-    json_object_array_add(user_data, object);
+    json_object_array_add(saving->list, object);
+}
+
+static json_object *make_list(struct state *state, struct manager *manager)
+{
+    struct saving saving = {state, json_object_new_array()};
+
+    for (guint i = 0; i < state->memories->len; i++) {
+        if (is_pending(g_ptr_array_index(state->memories, i))) {
+            add_memory(g_ptr_array_index(state->memories, i), saving.list);
+        }
+    }
+    if (manager != NULL) {
+        manager_foreach(manager, add_guest, &saving);
+    }
+    return saving.list;
 }
 
 void state_save(struct state *state, struct manager *manager)
@@ -302,11 +394,9 @@ void state_save(struct state *state, struct manager *manager)
         return;
     }
     json_object *root = json_object_new_object();
-    json_object *list = json_object_new_array();
     add_number(root, "version", STATE_VERSION);
     add_text(root, "boot_id", boot);
-    json_object_object_add(root, "partitions", list);
-    manager_foreach(manager, add_guest, list);
+    json_object_object_add(root, "partitions", make_list(state, manager));
     if (!g_file_set_contents_full(state->json, json_object_to_json_string(root), -1,
                                   G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
                                   0600, &error)) {

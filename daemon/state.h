@@ -20,7 +20,7 @@ struct memory {
     struct guest_memory guest;
 };
 
-/* Reads what is there, and forgets it on disk with the next state_save(). A broken file is set
+/* Reads what is there. A broken file is set
  * aside (state.json.broken) and reported. @directory is made if need be. (transfer full) */
 struct state *state_new(const char *directory);
 void state_free(struct state *state);
@@ -30,13 +30,14 @@ const char *state_ticks_file(const struct state *state);
 
 /* The partition of this name (or UUID, if that is not "") and source, of the daemon before; NULL:
  * there was none. */
-const struct memory *state_find(const struct state *state, const char *source, const char *name,
-                                const char *uuid);
+struct memory *state_find(const struct state *state, const char *source, const char *name,
+                          const char *uuid);
 /* The same, if its VM is still the same process. */
-const struct memory *state_find_running(const struct state *state, const char *source,
-                                        const char *name, const char *uuid, uint32_t pid);
+struct memory *state_find_running(const struct state *state, const char *source, const char *name,
+                                  const char *uuid, uint32_t pid);
 /* All that were of @source: (element-type memory) (transfer container). */
 GPtrArray *state_list(const struct state *state, const char *source);
 
-/* Writes what @manager has now. */
+/* Writes what @manager (NULL: none yet) has now; and of the daemon before, what was not resumed
+ * yet, for the next daemon to resume if this one is killed on the way. */
 void state_save(struct state *state, struct manager *manager);

@@ -189,8 +189,8 @@ static gboolean start(struct domain *domain, virDomainPtr handle)
     g_autofree char *xml = get_element(handle, VIR_DOMAIN_AFFECT_LIVE);
     g_autoptr(GError) error = NULL;
     pid_t pid = process_find_qemu(identity->uuid, &error);
-    const struct memory *memory = state_find_running(domain->context->state, "libvirt",
-                                                     identity->name, identity->uuid, (uint32_t)pid);
+    struct memory *memory = state_find_running(domain->context->state, "libvirt", identity->name,
+                                               identity->uuid, (uint32_t)pid);
 
     if (memory != NULL) {
         guest_remember(domain->guest, &memory->guest);

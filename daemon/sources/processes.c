@@ -92,7 +92,7 @@ static void on_ended(struct guest *guest, gpointer user_data)
 }
 
 static struct guest *attach(struct process_source *source, pid_t pid, const char *name,
-                            const struct memory *memory, GError **error)
+                            struct memory *memory, GError **error)
 {
     struct guest_identity identity = {
         .id = memory != NULL ? memory->id : 0, .name = name, .uuid = "", .source = "process"};
@@ -128,10 +128,11 @@ void process_source_resume(struct process_source *source, const struct state *st
     g_autoptr(GPtrArray) list = state_list(state, "process");
 
     for (guint i = 0; i < list->len; i++) {
-        const struct memory *memory = g_ptr_array_index(list, i);
+        struct memory *memory = g_ptr_array_index(list, i);
         g_autoptr(GError) error = NULL;
         if (state_find_running(state, "process", memory->name, "", memory->pid) == memory &&
             attach(source, (pid_t)memory->pid, memory->name, memory, &error) == NULL) {
+            memory->guest.pending = FALSE;
             g_warning("process %u (%s) can't be attached to again: %s", memory->pid, memory->name,
                       error->message);
         }

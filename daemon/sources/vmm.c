@@ -148,12 +148,16 @@ static struct injector *make_injector(struct vmm_source *source, const struct vm
 }
 
 /* A VM that is handed over again, by the same process, goes on where the daemon before left it. */
-static const struct memory *recall(struct vmm_source *source, const struct vmm_offer *offer)
+static struct memory *recall(struct vmm_source *source, const struct vmm_offer *offer)
 {
-    const struct memory *memory =
+    struct memory *memory =
         state_find_running(source->state, "vmm", offer->name, offer->uuid, offer->pid);
 
-    return memory != NULL && memory->id == offer->wanted_id ? memory : NULL;
+    if (memory != NULL && memory->id != offer->wanted_id) {
+        memory->guest.pending = FALSE; /* it was taken back, and this is another */
+        return NULL;
+    }
+    return memory;
 }
 
 static struct guest *add_guest(struct vmm_source *source, const struct vmm_offer *offer,
@@ -161,7 +165,7 @@ static struct guest *add_guest(struct vmm_source *source, const struct vmm_offer
 {
     struct guest_identity identity = {
         .id = offer->wanted_id, .name = offer->name, .uuid = offer->uuid, .source = "vmm"};
-    const struct memory *memory = recall(source, offer);
+    struct memory *memory = recall(source, offer);
     struct guest *guest = manager_add(source->manager, &identity, error);
 
     if (guest == NULL) {

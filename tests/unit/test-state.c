@@ -107,7 +107,7 @@ static void test_round_trip(void)
     /* As if killed: what the engine has published stands in the file, newer than what was saved. */
     test_wait_until(10, due(guest) >= 100);
     struct state *next = state_new(rig.directory);
-    const struct memory *memory = state_find_running(next, "vmm", "one", "", (uint32_t)getpid());
+    struct memory *memory = state_find_running(next, "vmm", "one", "", (uint32_t)getpid());
     g_assert_nonnull(memory);
     g_assert_cmpuint(memory->id, ==, 7);
     g_assert_cmphex(memory->guest.control, ==, 0x1050);
@@ -138,8 +138,7 @@ static void test_resume(void)
     g_usleep(100000);
 
     rig_start(&rig);
-    const struct memory *memory =
-        state_find_running(rig.state, "vmm", "one", "", (uint32_t)getpid());
+    struct memory *memory = state_find_running(rig.state, "vmm", "one", "", (uint32_t)getpid());
     g_assert_nonnull(memory);
     struct guest_identity identity = {.id = 7, .name = "one", .uuid = "", .source = "vmm"};
     g_autoptr(GError) error = NULL;
@@ -150,6 +149,30 @@ static void test_resume(void)
     uint64_t away_ms = (uint64_t)(g_get_monotonic_time() - stopped) / 1000;
     test_wait_until(10, due(guest) >= memory->guest.counts.due + away_ms - 2);
     g_assert_cmphex(guest_partition(guest)->control, ==, 0x1050);
+    rig_down(&rig);
+}
+
+/* Killed again before it could be resumed: the one after that has it all the same, figures and all.
+ */
+static void test_killed_before_resume(void)
+{
+    struct rig rig;
+
+    rig_up(&rig);
+    struct guest *guest = add_ticking(&rig, "one");
+    test_wait_until(10, due(guest) >= 50);
+    state_save(rig.state, rig.manager);
+    rig_stop(&rig);
+
+    rig.state = state_new(rig.directory);
+    state_save(rig.state, NULL);
+    rig_stop(&rig);
+    rig_start(&rig); /* replaces the ticks file */
+    struct memory *memory = state_find_running(rig.state, "vmm", "one", "", (uint32_t)getpid());
+    g_assert_nonnull(memory);
+    g_assert_cmphex(memory->guest.control, ==, 0x1050);
+    g_assert_cmpuint(memory->guest.counts.due, >=, 49);
+    g_assert_cmpuint(memory->guest.start_ns, >, 0);
     rig_down(&rig);
 }
 
@@ -201,7 +224,7 @@ static void test_without_ticks(void)
     state_save(rig.state, rig.manager);
     g_assert_true(g_file_set_contents(rig.ticks, "no ticks", -1, NULL));
     struct state *next = state_new(rig.directory);
-    const struct memory *memory = state_find(next, "vmm", "one", "");
+    struct memory *memory = state_find(next, "vmm", "one", "");
     g_assert_nonnull(memory);
     g_assert_cmpuint(memory->guest.counts.due, ==, 0);
     g_assert_cmpuint(memory->guest.start_ns, ==, 0);
@@ -214,6 +237,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/state/round-trip", test_round_trip);
     g_test_add_func("/state/resume", test_resume);
+    g_test_add_func("/state/killed-before-resume", test_killed_before_resume);
     g_test_add_data_func("/state/broken/empty", "", test_broken);
     g_test_add_data_func("/state/broken/no-json", "{\"version\": 1,", test_broken);
     g_test_add_data_func("/state/broken/version", "{\"version\": 99, \"partitions\": []}",
