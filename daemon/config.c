@@ -53,8 +53,7 @@ static gboolean read_pins(G_GNUC_UNUSED const struct config_key *key, const char
     }
     if (!valid) {
         g_autofree char *wanted = g_strdup_printf(
-            "an array of different whole numbers from %d to %d, the preferred one first",
-            CONFIG_PIN_MIN, CONFIG_PIN_MAX);
+            "an array of different whole numbers from %d to %d", CONFIG_PIN_MIN, CONFIG_PIN_MAX);
 
         return config_refuse(error, where, value, wanted);
     }

@@ -13,7 +13,7 @@
 #include "daemon/ticker.h"
 #include <glib.h>
 
-/* IOAPIC pins, the preferred one first. */
+/* IOAPIC pins that may be borrowed, in any order. */
 #define CONFIG_PIN_MIN 16
 #define CONFIG_PIN_MAX 23
 struct config_pins {

@@ -172,6 +172,10 @@ struct daemon *daemon_new(const struct options *options, GError **error)
         return NULL;
     }
     daemon->state = state_new(daemon->config->state_directory);
+    if (!state_claim(daemon->state, error)) {
+        daemon_free(daemon);
+        return NULL;
+    }
     state_save(daemon->state, NULL); /* the ticks file it refers to is now replaced */
     if (!start_engine(daemon, error)) {
         daemon_free(daemon);

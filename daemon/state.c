@@ -8,8 +8,12 @@
 #include "daemon/policy-names.h"
 #include "daemon/ticks-file.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #define STATE_VERSION 1
 /* 65536 partitions with long names. */
@@ -18,6 +22,7 @@
 struct state {
     char *directory; /* NULL: none */
     char *json, *ticks;
+    int lock; /* -1: not claimed */
     GPtrArray *memories;
 };
 
@@ -201,6 +206,7 @@ struct state *state_new(const char *directory)
 {
     struct state *state = g_new0(struct state, 1);
 
+    state->lock = -1;
     state->memories = g_ptr_array_new_with_free_func(free_memory);
     if (g_mkdir_with_parents(directory, 0700) != 0) {
         g_warning("%s can't be made (%s): what is set does not outlive the daemon; set "
@@ -215,9 +221,29 @@ struct state *state_new(const char *directory)
     return state;
 }
 
+gboolean state_claim(struct state *state, GError **error)
+{
+    if (state->directory == NULL) {
+        return TRUE;
+    }
+    g_autofree char *path = g_build_filename(state->directory, "lock", NULL);
+    state->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (state->lock < 0 || flock(state->lock, LOCK_EX | LOCK_NB) == 0) {
+        return TRUE; /* without a lock it is as safe as it can be had */
+    }
+    g_set_error(
+        error, G_IO_ERROR, G_IO_ERROR_BUSY,
+        "another hvtimerd uses %s; end it, or give this one a \"state_directory\" of its own",
+        state->directory);
+    return FALSE;
+}
+
 void state_free(struct state *state)
 {
     if (state != NULL) {
+        if (state->lock >= 0) {
+            close(state->lock);
+        }
         g_ptr_array_unref(state->memories);
         g_free(state->directory);
         g_free(state->json);

@@ -25,6 +25,10 @@ struct memory {
 struct state *state_new(const char *directory);
 void state_free(struct state *state);
 
+/* To be called before anything is written: no other daemon may use the directory meanwhile. Holds
+ * until state_free(), or the end of the process. Errors: G_IO_ERROR_BUSY. */
+gboolean state_claim(struct state *state, GError **error);
+
 /* The path of the ticks file; NULL: there is no directory to have it in. */
 const char *state_ticks_file(const struct state *state);
 

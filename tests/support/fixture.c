@@ -201,9 +201,11 @@ int fixture_run(struct fixture *fixture, char **ret_output, const char *command,
     g_autofree char *line = g_strdup_vprintf(command, arguments);
     va_end(arguments);
     g_assert_true(g_shell_parse_argv(line, NULL, &argv, &error));
-    if (g_str_equal(argv[0], "hvtimerctl")) {
+    if (g_str_equal(argv[0], "hvtimerctl") || g_str_equal(argv[0], "hvtimerd")) {
+        const char *directory = g_str_equal(argv[0], "hvtimerd") ? "daemon" : "hvapi";
+        g_autofree char *program = g_build_filename(directory, argv[0], NULL);
         g_free(argv[0]);
-        argv[0] = build_path("hvapi/hvtimerctl");
+        argv[0] = build_path(program);
     }
     g_autoptr(GSubprocess) process =
         g_subprocess_newv((const char *const *)argv,
