@@ -232,15 +232,15 @@ void daemon_free(struct daemon *daemon)
         g_clear_handle_id(&daemon->signals[i], g_source_remove);
     }
     service_free(daemon->service);
+    if (daemon->manager != NULL) {
+        manager_remove_observer(daemon->manager, daemon);
+        state_save(daemon->state, daemon->manager); /* for the next one, as it is now */
+    }
     libvirt_source_free(daemon->sources.libvirt);
     model_source_free(daemon->models);
     bus_free(daemon->bus);
     vmm_source_free(daemon->sources.vmms);
     process_source_free(daemon->sources.processes);
-    if (daemon->manager != NULL) {
-        manager_remove_observer(daemon->manager, daemon);
-        state_save(daemon->state, daemon->manager); /* for the next one, as it is now */
-    }
     manager_free(daemon->manager);
     put_back(daemon);
     engine_free(daemon->engine);

@@ -77,11 +77,14 @@ static void on_removed(struct delivery *d)
 {
     struct engine_reading last;
 
+    delivery_ended_func ended = d->ended;
+    gpointer ended_data = d->ended_data;
+
     engine_read(d->timer, &last);
-    if (d->ended != NULL) {
-        d->ended(&last.ticks, d->ended_data);
+    unref(d); /* first: what it puts back must not undo what @ended borrows anew */
+    if (ended != NULL) {
+        ended(&last.ticks, ended_data);
     }
-    unref(d);
 }
 
 static void on_checked(gboolean lost, gpointer user_data)
@@ -174,6 +177,7 @@ void delivery_end(struct delivery *delivery, gboolean gently, delivery_ended_fun
     if (gently) {
         drain(d);
     } else {
+        d->injector->gone = true;
         engine_remove(d->timer);
     }
     unref(d);

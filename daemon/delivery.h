@@ -33,6 +33,7 @@ void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed
                     gpointer user_data);
 
 /* (transfer full) No tick is raised any more, and the injector puts back what it has touched.
- * @gently: waits a moment for the acknowledgement of a tick in flight. @ended: (nullable). */
+ * @gently: waits a moment for the acknowledgement of a tick in flight; otherwise what it has
+ * touched is gone already, with its VM or by a reset, and is not put back. @ended: (nullable). */
 void delivery_end(struct delivery *delivery, gboolean gently, delivery_ended_func ended,
                   gpointer user_data);

@@ -153,6 +153,9 @@ static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *
     if (!t->in_epoll && ticker->min_interval_ns != 0) {
         return now + ticker->min_interval_ns;
     }
+    if (!ticker->running || ticker->policy.mode == TICKER_OBSERVE) {
+        return when; /* it is only to be counted */
+    }
     if (now >= patience_ends) {
         nudge(e, t, now);
         patience_ends = ticker->unanswered_ns + t->patience_ns;
@@ -239,6 +242,9 @@ static void add(struct engine *e, struct engine_timer *t)
 
     t->in_epoll = t->injector->ack_fd >= 0 &&
                   epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, t->injector->ack_fd, &event) == 0;
+    if (t->now.ticker.counts.in_flight == 0 && t->injector->ops->acknowledged != NULL) {
+        t->injector->ops->acknowledged(t->injector, engine_clock()); /* an earlier daemon's */
+    }
     t->heap_index = e->heap_size++;
     heap_up(e, t);
 }

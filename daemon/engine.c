@@ -69,6 +69,7 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
                 injector->feedback_timeout_ns);
     if (counts != NULL) {
         timer->now.ticker.counts = *counts;
+        timer->now.ticker.unanswered_ns = engine_clock();
         if (!injector->tick_in_flight) {
             ticker_assume_taken(&timer->now.ticker);
         }

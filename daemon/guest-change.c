@@ -28,6 +28,20 @@ static void start_first(struct guest *guest);
 
 /* ---- the queue of changes ---- */
 
+static void start_next(struct guest *guest)
+{
+    guest->again = guest->busy;
+    if (guest->looping) {
+        return; /* the loop below, further up the stack, goes on with it */
+    }
+    guest->looping = TRUE;
+    while (guest->again) {
+        guest->again = FALSE;
+        start_first(guest);
+    }
+    guest->looping = FALSE;
+}
+
 /* The first request is done with: its caller is told, and the next one starts. */
 static void finish(struct guest *guest, const GError *error)
 {
@@ -36,9 +50,7 @@ static void finish(struct guest *guest, const GError *error)
     guest_ref(guest);
     request->done(error, request->user_data);
     guest->busy = !guest->removed && !g_queue_is_empty(&guest->requests);
-    if (guest->busy) {
-        start_first(guest);
-    }
+    start_next(guest);
     guest_unref(guest);
 }
 
@@ -58,7 +70,7 @@ void guest_fail_all(struct guest *guest, HV_STATUS status, const char *reason)
         request->done(error, request->user_data);
         g_free(request);
     }
-    guest->busy = FALSE;
+    guest->busy = guest->again = FALSE;
 }
 
 /* ---- making the first change ---- */
@@ -138,6 +150,7 @@ static void on_routed(const GError *error, gpointer user_data)
     struct guest *guest = user_data;
 
     if (error != NULL) {
+        guest->partition.routed = false; /* who knows where it is now: to be made again */
         fail(guest, HV_STATUS_INVALID_PARTITION_STATE, error->message);
     } else {
         commit(guest);
@@ -240,6 +253,7 @@ static void forget_route(struct guest *guest)
     guest->counts = reading.ticks;
     guest->counts.skipped += guest->counts.in_flight + guest->counts.backlog;
     guest->counts.in_flight = guest->counts.backlog = 0;
+    guest->partition.routed = false;
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
 }
 
@@ -273,7 +287,9 @@ static void enqueue(struct guest *guest, const struct request *request)
     g_queue_push_tail(&guest->requests, g_memdup2(request, sizeof *request));
     if (!guest->busy) {
         guest->busy = TRUE;
-        start_first(guest);
+        guest_ref(guest);
+        start_next(guest);
+        guest_unref(guest);
     }
 }
 

@@ -29,6 +29,7 @@ struct guest {
 
     GQueue requests; /* if `busy`, the first one is being made */
     gboolean busy;
+    gboolean again, looping;        /* one after the other, not one within the other */
     struct partition_change change; /* of the first one */
 };
 

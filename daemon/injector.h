@@ -52,6 +52,8 @@ struct injector {
     uint64_t feedback_timeout_ns;
     /* Routes by MSI, so that a 32-bit destination can be reached. */
     bool wide_mda;
+    /* What it has touched is gone: nothing is to be put back. */
+    bool gone;
     /* A tick of an earlier daemon's waits in the guest; its EOI will be reported here. */
     bool tick_in_flight;
     /* How long the VM stood still for it. */

@@ -86,8 +86,10 @@ static gboolean counts_valid(const struct ticker_counts *c)
 static void read_ticks(struct ticks_file *ticks, json_object *object, struct guest_memory *guest)
 {
     uint64_t number = get_number(object, "slot");
-    struct ticks_slot *slot =
-        ticks != NULL && number < UINT32_MAX ? ticks_file_slot(ticks, (unsigned)number) : NULL;
+    gboolean has_slot = json_object_object_get_ex(object, "slot", NULL);
+    struct ticks_slot *slot = has_slot && ticks != NULL && number < UINT32_MAX
+                                  ? ticks_file_slot(ticks, (unsigned)number)
+                                  : NULL;
     struct published published;
 
     if (slot == NULL) {
@@ -279,12 +281,17 @@ struct memory *state_find(const struct state *state, const char *source, const c
     return NULL;
 }
 
+static gboolean is_pending(const struct memory *memory)
+{
+    return memory != NULL && memory->guest.pending && still_runs(memory);
+}
+
 struct memory *state_find_running(const struct state *state, const char *source, const char *name,
                                   const char *uuid, uint32_t pid)
 {
     struct memory *memory = state_find(state, source, name, uuid);
 
-    return memory != NULL && memory->pid == pid && still_runs(memory) ? memory : NULL;
+    return is_pending(memory) && memory->pid == pid ? memory : NULL;
 }
 
 GPtrArray *state_list(const struct state *state, const char *source)
@@ -343,9 +350,18 @@ static json_object *new_record(const struct guest_identity *identity, uint32_t p
     return object;
 }
 
-static gboolean is_pending(const struct memory *memory)
+static void add_counts(json_object *object, const struct ticker_counts *c, uint64_t start_ns)
 {
-    return memory != NULL && memory->guest.pending && still_runs(memory);
+    json_object *counts = json_object_new_object();
+
+    add_number(counts, "due", c->due);
+    add_number(counts, "injected", c->injected);
+    add_number(counts, "acknowledged", c->acknowledged);
+    add_number(counts, "in_flight", c->in_flight);
+    add_number(counts, "backlog", c->backlog);
+    add_number(counts, "skipped", c->skipped);
+    add_number(counts, "start_ns", start_ns);
+    json_object_object_add(object, "counts", counts);
 }
 
 static void add_memory(const struct memory *memory, json_object *list)
@@ -354,16 +370,8 @@ static void add_memory(const struct memory *memory, json_object *list)
     struct guest_identity identity = {memory->id, memory->name, memory->uuid, memory->source};
     json_object *object = new_record(&identity, memory->pid, memory->start_time, guest->period,
                                      guest->control, guest->injector, &guest->policy);
-    json_object *counts = json_object_new_object();
 
-    add_number(counts, "due", guest->counts.due);
-    add_number(counts, "injected", guest->counts.injected);
-    add_number(counts, "acknowledged", guest->counts.acknowledged);
-    add_number(counts, "in_flight", guest->counts.in_flight);
-    add_number(counts, "backlog", guest->counts.backlog);
-    add_number(counts, "skipped", guest->counts.skipped);
-    add_number(counts, "start_ns", guest->start_ns);
-    json_object_object_add(object, "counts", counts);
+    add_counts(object, &guest->counts, guest->start_ns);
     json_object_array_add(list, object);
 }
 
@@ -392,6 +400,10 @@ static void add_guest(struct guest *guest, gpointer user_data)
                    injector != NULL ? injector->ops->name : "auto", guest_policy(guest));
     if (guest_slot(guest, &slot)) {
         add_number(object, "slot", slot);
+    } else {
+        struct engine_reading reading;
+        guest_read(guest, &reading);
+        add_counts(object, &reading.ticks, 0);
     }
     json_object_array_add(saving->list, object);
 }

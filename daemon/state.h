@@ -36,7 +36,7 @@ const char *state_ticks_file(const struct state *state);
  * there was none. */
 struct memory *state_find(const struct state *state, const char *source, const char *name,
                           const char *uuid);
-/* The same, if its VM is still the same process. */
+/* The same, if its VM is still the same process, and it was not resumed yet. */
 struct memory *state_find_running(const struct state *state, const char *source, const char *name,
                                   const char *uuid, uint32_t pid);
 /* All that were of @source: (element-type memory) (transfer container). */

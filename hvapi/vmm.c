@@ -117,6 +117,14 @@ static void settle(hvapi_vmm *vmm, HV_PARTITION_ID id, GError *error)
     pthread_mutex_unlock(&vmm->lock);
 }
 
+static gboolean is_running(hvapi_vmm *vmm)
+{
+    pthread_mutex_lock(&vmm->lock);
+    gboolean running = vmm->running;
+    pthread_mutex_unlock(&vmm->lock);
+    return running;
+}
+
 static void on_daemon_appeared(G_GNUC_UNUSED GDBusConnection *connection,
                                G_GNUC_UNUSED const char *name, G_GNUC_UNUSED const char *owner,
                                gpointer user_data)
@@ -126,12 +134,15 @@ static void on_daemon_appeared(G_GNUC_UNUSED GDBusConnection *connection,
     HV_PARTITION_ID id = attach(vmm, &error);
 
     settle(vmm, id, error);
-    pthread_mutex_lock(&vmm->lock);
-    gboolean running = vmm->running;
-    pthread_mutex_unlock(&vmm->lock);
-    if (id != HV_PARTITION_ID_INVALID && !running) {
+    /* It comes as running. Another thread may say otherwise meanwhile: the last word holds. */
+    gboolean said = TRUE;
+    while (id != HV_PARTITION_ID_INVALID && is_running(vmm) != said) {
+        said = !said;
         g_autoptr(GVariant) reply =
-            call_partition(vmm, id, "SetRunning", g_variant_new("(b)", FALSE), NULL);
+            call_partition(vmm, id, "SetRunning", g_variant_new("(b)", said), NULL);
+        if (reply == NULL) {
+            break;
+        }
     }
 }
 

@@ -132,7 +132,7 @@ static void free_pin(struct injector *injector)
 
     close(pin->trigger_fd); /* with the last copies go the irqfds */
     close(injector->ack_fd);
-    if (pin->lost) {
+    if (pin->lost || injector->gone) {
         unref(pin);
     } else {
         attach_queue_run(pin->queue, &job, on_returned, pin);

@@ -10,8 +10,8 @@
 
 #define RETRY_SECONDS 1
 /* A libvirtd that does not answer for so long counts as gone: SECONDS x TIMES. */
-#define KEEPALIVE_SECONDS 5
-#define KEEPALIVE_TIMES   3
+#define KEEPALIVE_SECONDS 3
+#define KEEPALIVE_TIMES   2
 
 struct libvirt_source {
     struct domain_context context; /* what the domains share */
@@ -69,7 +69,7 @@ static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr han
     struct libvirt_source *source = opaque;
 
     if ((event == VIR_DOMAIN_EVENT_UNDEFINED || event == VIR_DOMAIN_EVENT_STOPPED) &&
-        virDomainIsActive(handle) != 1 && virDomainIsPersistent(handle) != 1) {
+        virDomainIsActive(handle) == 0 && virDomainIsPersistent(handle) == 0) {
         drop_domain(source, handle);
         return 0;
     }
@@ -81,6 +81,9 @@ static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr han
         if (detail == VIR_DOMAIN_EVENT_DEFINED_RENAMED) {
             drop_domain(source, handle);
             domain = find_or_add_domain(source, handle);
+            if (domain == NULL) {
+                return 0;
+            }
         }
         domain_read_definition(domain, handle);
     }
