@@ -159,13 +159,15 @@ void domain_configure(struct domain *domain)
     }
 }
 
-gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, libvirt_change_func change,
-                               gpointer user_data, GError **error)
+gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, const struct assist *base,
+                               libvirt_change_func change, gpointer user_data, GError **error)
 {
     g_autofree char *before = get_element(handle, flag);
     struct assist assist = ASSIST_NONE;
 
-    if (before != NULL && !assist_parse_xml(before, strlen(before), &assist, NULL)) {
+    if (before == NULL && base != NULL) {
+        assist = *base; /* the element will hold in the drop-in's place */
+    } else if (before != NULL && !assist_parse_xml(before, strlen(before), &assist, NULL)) {
         assist = (struct assist)ASSIST_NONE; /* what is not valid is replaced */
     }
     change(&assist, user_data);

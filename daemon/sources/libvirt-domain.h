@@ -34,6 +34,7 @@ void domain_read_metadata(struct domain *domain, virDomainPtr handle);
 /* The drop-ins were read anew. */
 void domain_configure(struct domain *domain);
 
-/* @flag: VIR_DOMAIN_AFFECT_LIVE or _CONFIG. Errors: OPERATION_DENIED. */
-gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, libvirt_change_func change,
-                               gpointer user_data, GError **error);
+/* @flag: VIR_DOMAIN_AFFECT_LIVE or _CONFIG. @base: (nullable): what holds where there is no element
+ * yet. Errors: OPERATION_DENIED. */
+gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, const struct assist *base,
+                               libvirt_change_func change, gpointer user_data, GError **error);

@@ -306,12 +306,16 @@ gboolean libvirt_source_write(struct libvirt_source *source, struct guest *guest
     if (handle == NULL) {
         return FALSE;
     }
+    const struct guest_identity *identity = guest_identity(guest);
+    const struct assist *base =
+        config_find_assist(source->context.config, identity->name, identity->uuid);
     gboolean ok = TRUE;
     if ((where & LIBVIRT_CONFIG) != 0) {
-        ok = domain_write_metadata(handle, VIR_DOMAIN_AFFECT_CONFIG, change, user_data, error);
+        ok =
+            domain_write_metadata(handle, VIR_DOMAIN_AFFECT_CONFIG, base, change, user_data, error);
     }
     if (ok && (where & LIBVIRT_LIVE) != 0) {
-        ok = domain_write_metadata(handle, VIR_DOMAIN_AFFECT_LIVE, change, user_data, error);
+        ok = domain_write_metadata(handle, VIR_DOMAIN_AFFECT_LIVE, base, change, user_data, error);
     }
     virDomainFree(handle);
     return ok;
