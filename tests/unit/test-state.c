@@ -113,7 +113,7 @@ static void test_round_trip(void)
     g_assert_cmphex(memory->guest.control, ==, 0x1050);
     g_assert_cmpuint(period_to_units(memory->guest.period), ==, 10000);
     g_assert_cmpuint(memory->guest.policy.slew, ==, 50);
-    g_assert_cmpuint(memory->guest.counts.due, >=, 99);
+    g_assert_cmpuint(memory->guest.counts.due, >=, 60); /* not those of the saving, at 50 */
     g_assert_cmpuint(memory->guest.start_ns, >, 0);
     g_assert_cmpuint(memory->guest.start_ns, <=, engine_clock());
 
