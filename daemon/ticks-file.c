@@ -34,13 +34,16 @@ static size_t size_of(uint64_t slots)
 static struct ticks_file *map(int fd, size_t size)
 {
     int flags = fd >= 0 ? MAP_SHARED : MAP_SHARED | MAP_ANONYMOUS;
+    /* Without a descriptor the mapping is anonymous, and -1 is what it takes. */
+    // cppcheck-suppress invalidFunctionArg
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, fd, 0);
 
     if (memory == MAP_FAILED) {
         return NULL;
     }
     struct ticks_file *file = g_new(struct ticks_file, 1);
-    *file = (struct ticks_file){memory, size};
+    file->header = memory;
+    file->size = size;
     return file;
 }
 

@@ -313,6 +313,8 @@ bool target_is_writable(const struct target *target, uint64_t from, uint64_t to)
 
 bool target_read(const struct target *target, uint64_t address, void *buffer, size_t size)
 {
+    /* It is filled by way of the vector. */
+    // cppcheck-suppress ctuuninitvar
     struct iovec local = {buffer, size}, remote = {(void *)(uintptr_t)address, size};
 
     return process_vm_readv(target->pid, &local, 1, &remote, 1, 0) == (ssize_t)size;
