@@ -63,6 +63,13 @@ static void write_timer(GString *xml, const struct assist *assist)
         assist->injector, control.Enabled ? "yes" : "no");
 }
 
+static void write_supervision(GString *xml, const struct supervision *supervision)
+{
+    g_string_append_printf(
+        xml, "<%s mode=\"%s\" force=\"%s\"/>", base_timer_name(supervision->timer),
+        supervision_mode_name(supervision->mode), supervision->force ? "yes" : "no");
+}
+
 static void write_policy(GString *xml, const struct assist *assist)
 {
     const struct ticker_policy *policy = &assist->policy;
@@ -94,6 +101,9 @@ char *assist_to_xml(const struct assist *assist)
 
     if (assist->timer) {
         write_timer(xml, assist);
+    }
+    if (assist->supervision.mode != SUPERVISION_OFF) {
+        write_supervision(xml, &assist->supervision);
     }
     if (assist->policy_given != 0) {
         write_policy(xml, assist);
@@ -241,26 +251,8 @@ static xmlDoc *load_document(const char *xml, gsize length, GError **error)
 struct part {
     const char *name;
     const struct assist_value *values;
-    gboolean (*finish)(struct assist *assist, GError **error); /* NULL: nothing to do */
-};
-
-static gboolean finish_timer(struct assist *assist, GError **error)
-{
-    const char *missing = assist_timer_lacks(assist);
-
-    if (missing != NULL) {
-        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_MISSING_ATTRIBUTE,
-                    "<timer> has no %s; give one, as in <timer period=\"1ms\" vector=\"0x50\"/>",
-                    missing);
-        return FALSE;
-    }
-    assist->timer = TRUE;
-    return TRUE;
-}
-
-static const struct part parts[] = {
-    {"timer", assist_timer_values, finish_timer},
-    {"catchup", assist_policy_values, NULL},
+    gboolean (*read)(const struct part *part, const xmlNode *element, struct assist *assist,
+                     GError **error);
 };
 
 /* No namespace is as good as ours: virDomainGetMetadata() takes it away. */
@@ -352,8 +344,8 @@ static gboolean read_attribute(const struct part *part, xmlAttr *attribute, stru
     return done;
 }
 
-static gboolean read_part(const struct part *part, const xmlNode *element, struct assist *assist,
-                          GError **error)
+static gboolean read_values(const struct part *part, const xmlNode *element, struct assist *assist,
+                            GError **error)
 {
     for (xmlAttr *a = element->properties; a != NULL; a = a->next) {
         if (!read_attribute(part, a, assist, error)) {
@@ -371,8 +363,62 @@ static gboolean read_part(const struct part *part, const xmlNode *element, struc
                                      (const char *)node->name, NULL);
         }
     }
-    return part->finish == NULL || part->finish(assist, error);
+    return TRUE;
 }
+
+static gboolean read_timer(const struct part *part, const xmlNode *element, struct assist *assist,
+                           GError **error)
+{
+    if (!read_values(part, element, assist, error)) {
+        return FALSE;
+    }
+
+    const char *missing = assist_timer_lacks(assist);
+
+    if (missing != NULL) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_MISSING_ATTRIBUTE,
+                    "<timer> has no %s; give one, as in <timer period=\"1ms\" vector=\"0x50\"/>",
+                    missing);
+        return FALSE;
+    }
+    assist->timer = TRUE;
+    return TRUE;
+}
+
+/* @problem: what it has, NULL for none that is wrong. */
+static gboolean check_whole(const char *problem, GError **error)
+{
+    if (problem != NULL) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT, "<assist> has %s",
+                    problem);
+    }
+    return problem == NULL;
+}
+
+static gboolean read_supervision(const struct part *part, const xmlNode *element,
+                                 struct assist *assist, GError **error)
+{
+    struct assist alone = ASSIST_NONE; /* the other one's mode and force are not touched */
+
+    if (!read_values(part, element, &alone, error)) {
+        return FALSE;
+    }
+    if (xmlHasProp(element, BAD_CAST "mode") == NULL) {
+        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_MISSING_ATTRIBUTE,
+                    "<%s> has no mode; give one of slew, observe, off, as in <%s mode=\"slew\"/>",
+                    part->name, part->name);
+        return FALSE;
+    }
+    base_timer_from_name(part->name, &alone.supervision.timer);
+    return check_whole(assist_supervise(assist, &alone.supervision), error);
+}
+
+static const struct part parts[] = {
+    {"timer", assist_timer_values, read_timer},
+    {"rtc", assist_supervision_values, read_supervision},
+    {"pit", assist_supervision_values, read_supervision},
+    {"catchup", assist_policy_values, read_values},
+};
 
 /* @seen has a bit for each part already met. */
 static gboolean read_child(const xmlNode *element, unsigned *seen, struct assist *assist,
@@ -393,10 +439,10 @@ static gboolean read_child(const xmlNode *element, unsigned *seen, struct assist
             return FALSE;
         }
         *seen |= 1u << i;
-        return read_part(&parts[i], element, assist, error);
+        return parts[i].read(&parts[i], element, assist, error);
     }
     return set_unknown_error(error, G_MARKUP_ERROR_UNKNOWN_ELEMENT, "assist", "element", name,
-                             "timer, catchup");
+                             "timer, rtc, pit, catchup");
 }
 
 static gboolean check_root(const xmlNode *root, GError **error)
@@ -434,6 +480,9 @@ gboolean assist_parse_xml(const char *xml, gsize length, struct assist *ret_assi
             (is_element && !read_child(node, &seen, &assist, error))) {
             return FALSE;
         }
+    }
+    if (!check_whole(assist_conflict(&assist), error)) {
+        return FALSE;
     }
     *ret_assist = assist;
     return TRUE;

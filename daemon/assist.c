@@ -58,9 +58,16 @@ static gboolean policy_equal(const struct assist *a, const struct assist *b)
            x.limit_ms == y.limit_ms && x.catch_up_suspends == y.catch_up_suspends;
 }
 
+/* Where there is none, nothing is forced. */
+static gboolean same_supervision(const struct supervision *a, const struct supervision *b)
+{
+    return supervision_equal(a, b) || (a->mode == SUPERVISION_OFF && b->mode == SUPERVISION_OFF);
+}
+
 gboolean assist_equal(const struct assist *a, const struct assist *b)
 {
     return !a->timer == !b->timer && (!a->timer || timer_equal(a, b)) &&
+           same_supervision(&a->supervision, &b->supervision) &&
            a->policy_given == b->policy_given && policy_equal(a, b);
 }
 
@@ -70,6 +77,37 @@ const char *assist_timer_lacks(const struct assist *assist)
         return "period";
     }
     return (assist->control & vector_bits.AsUINT64) == 0 ? "vector" : NULL;
+}
+
+const char *assist_supervise(struct assist *assist, const struct supervision *supervision)
+{
+    if (supervision->mode == SUPERVISION_OFF) {
+        return NULL;
+    }
+    if (assist->supervision.mode != SUPERVISION_OFF) {
+        return "both rtc and pit, but a partition has one timer; remove one of them, or set its "
+               "mode to off";
+    }
+    assist->supervision = *supervision;
+    return NULL;
+}
+
+const char *assist_conflict(const struct assist *assist)
+{
+    if (!assist->timer || (assist->control & enabled_bits.AsUINT64) == 0) {
+        return NULL;
+    }
+    switch (assist->supervision.timer) {
+    case BASE_TIMER_RTC:
+        return "both an enabled timer and rtc, but a partition has one timer; remove one of them, "
+               "disable the timer, or set the mode of rtc to off";
+    case BASE_TIMER_PIT:
+        return "both an enabled timer and pit, but a partition has one timer; remove one of them, "
+               "disable the timer, or set the mode of pit to off";
+    case BASE_TIMER_NONE:
+        break;
+    }
+    return NULL;
 }
 
 const struct assist_value *assist_find_value(const struct assist_value *values, const char *name)
@@ -157,13 +195,24 @@ static gboolean set_injector(struct assist *assist, const char *where, const cha
     return TRUE;
 }
 
+static gboolean read_yes(const char *where, const char *text, gboolean *ret_yes, GError **error)
+{
+    gboolean yes = g_str_equal(text, "yes");
+
+    if (!yes && !g_str_equal(text, "no")) {
+        return refuse(error, where, text, "yes or no");
+    }
+    *ret_yes = yes;
+    return TRUE;
+}
+
 static gboolean set_enabled(struct assist *assist, const char *where, const char *text,
                             GError **error)
 {
-    gboolean enabled = g_str_equal(text, "yes");
+    gboolean enabled;
 
-    if (!enabled && !g_str_equal(text, "no")) {
-        return refuse(error, where, text, "yes or no");
+    if (!read_yes(where, text, &enabled, error)) {
+        return FALSE;
     }
     replace_bits(assist, enabled_bits, enabled ? enabled_bits.AsUINT64 : 0);
     return TRUE;
@@ -179,9 +228,32 @@ const struct assist_value assist_timer_values[] = {
     {NULL, NULL},
 };
 
-/* ---- the values of a policy ---- */
+/* ---- the values of a supervision ---- */
 
 static gboolean set_mode(struct assist *assist, const char *where, const char *text, GError **error)
+{
+    if (!supervision_mode_from_name(text, &assist->supervision.mode)) {
+        return refuse(error, where, text, "slew, observe or off");
+    }
+    return TRUE;
+}
+
+static gboolean set_force(struct assist *assist, const char *where, const char *text,
+                          GError **error)
+{
+    return read_yes(where, text, &assist->supervision.force, error);
+}
+
+const struct assist_value assist_supervision_values[] = {
+    {"mode", set_mode},
+    {"force", set_force},
+    {NULL, NULL},
+};
+
+/* ---- the values of a policy ---- */
+
+static gboolean set_policy(struct assist *assist, const char *where, const char *text,
+                           GError **error)
 {
     if (!policy_mode_from_name(text, &assist->policy.mode)) {
         return refuse(error, where, text, "catchup, lazy or observe");
@@ -242,6 +314,6 @@ static gboolean set_on_resume(struct assist *assist, const char *where, const ch
 }
 
 const struct assist_value assist_policy_values[] = {
-    {"policy", set_mode}, {"threshold", set_threshold}, {"slew", set_slew},
-    {"limit", set_limit}, {"on-resume", set_on_resume}, {NULL, NULL},
+    {"policy", set_policy}, {"threshold", set_threshold}, {"slew", set_slew},
+    {"limit", set_limit},   {"on-resume", set_on_resume}, {NULL, NULL},
 };

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a guest is configured to have: a timer, and in what its policy differs from the daemon's.
- * It comes from the metadata of a libvirt domain, as the XML element that conf/assist.rng
- * describes, or from the host's configuration ("domains" in hvtimerd.json). A plain value: copy
- * it by assignment.
+ * What a guest is configured to have: a timer, or supervision of one of its own, and in what its
+ * policy differs from the daemon's. It comes from the metadata of a libvirt domain, as the XML
+ * element that conf/assist.rng describes, or from the host's configuration ("domains" in
+ * hvtimerd.json). A plain value: copy it by assignment.
  */
 #pragma once
 
 #include "common/period.h"
+#include "daemon/base-timer/supervision.h"
 #include "daemon/ticker.h"
 #include <glib.h>
 #include <hvapi/hvgdk.h>
@@ -29,6 +30,7 @@ struct assist {
     struct period period;
     uint64_t control;  /* HV_EMULATED_TIMER_CONTROL, with Enabled as configured */
     char injector[16]; /* "auto", "msi", "pin", "lapic", "model" */
+    struct supervision supervision;
     unsigned policy_given;
     struct ticker_policy policy; /* only the fields in policy_given count */
 };
@@ -37,8 +39,8 @@ struct assist {
 #define ASSIST_NONE                                                                          \
     {                                                                                        \
         .period = {.numerator = 0, .denominator = 1},                                        \
-        .control = HV_EMULATED_TIMER_CONTROL_ENABLED, .injector = "auto", .policy_given = 0, \
-        .policy = TICKER_POLICY_DEFAULT,                                                     \
+        .control = HV_EMULATED_TIMER_CONTROL_ENABLED, .injector = "auto",                    \
+        .supervision = SUPERVISION_NONE, .policy_given = 0, .policy = TICKER_POLICY_DEFAULT, \
     }
 
 /* Overrides in @policy what is given. */
@@ -54,9 +56,10 @@ struct assist_value {
     gboolean (*set)(struct assist *assist, const char *where, const char *text, GError **error);
 };
 
-/* period, vector, destination, delivery, injector, enabled; and policy, threshold, slew, limit,
- * on-resume. A row without a name ends each. */
+/* period, vector, destination, delivery, injector, enabled; mode, force, to which the timer is to
+ * be added; and policy, threshold, slew, limit, on-resume. A row without a name ends each. */
 extern const struct assist_value assist_timer_values[];
+extern const struct assist_value assist_supervision_values[];
 extern const struct assist_value assist_policy_values[];
 
 /* NULL if there is none of that name. */
@@ -65,6 +68,14 @@ const struct assist_value *assist_find_value(const struct assist_value *values, 
 /* NULL, or the name of a value that a timer needs and that was not set. */
 const char *assist_timer_lacks(const struct assist *assist);
 
+/* Adds @supervision, the timer of which is named; if its mode is off, there is nothing to add.
+ * Returns: NULL, or why that can't be, to be put behind the name of the whole and "has ". */
+const char *assist_supervise(struct assist *assist, const struct supervision *supervision);
+
+/* NULL, or why there can't be both the timer and the supervision, to be put as above. A timer that
+ * is not enabled is in nobody's way. */
+const char *assist_conflict(const struct assist *assist);
+
 /* From the element, in the namespace above with any prefix, or in none, as libvirt hands it out.
  * @length: of @xml in bytes; no NUL needs to follow.
  * Errors: G_MARKUP_ERROR, and G_OPTION_ERROR_BAD_VALUE for a value of an attribute. */
@@ -72,5 +83,5 @@ gboolean assist_parse_xml(const char *xml, gsize length, struct assist *ret_assi
 
 /* The element, in the namespace above. Read again it gives an equal assist, if @assist holds what
  * can be read at all: a period that is not 0, a vector from 16 on, a fixed or lowest delivery, a
- * policy without a ticker_policy_problem(). (transfer full) */
+ * policy without a ticker_policy_problem(), no assist_conflict(). (transfer full) */
 char *assist_to_xml(const struct assist *assist);

@@ -105,6 +105,7 @@ struct timer_change {
     struct period period;
     uint64_t control;
     char injector[16];
+    struct supervision supervision; /* of a Supervise */
 };
 
 static void change_assist(struct assist *assist, gpointer user_data)
@@ -123,17 +124,23 @@ static void change_assist(struct assist *assist, gpointer user_data)
 
 /* The running partition has changed; a domain's live metadata follow it, so that they go along
  * where it goes. */
-static void on_timer_changed(const GError *error, gpointer user_data)
+static void finish_change(const GError *error, struct timer_change *change,
+                          libvirt_change_func change_element)
 {
-    g_autofree struct timer_change *change = user_data;
+    g_autofree struct timer_change *owned = change;
     g_autoptr(GError) problem = NULL;
 
     if (error == NULL && g_str_equal(guest_identity(change->guest)->source, "libvirt") &&
-        !libvirt_source_write(change->sources->libvirt, change->guest, LIBVIRT_LIVE, change_assist,
-                              change, &problem)) {
+        !libvirt_source_write(change->sources->libvirt, change->guest, LIBVIRT_LIVE, change_element,
+                              owned, &problem)) {
         g_warning("%s", problem->message);
     }
     bus_complete(error, change->invocation);
+}
+
+static void on_timer_changed(const GError *error, gpointer user_data)
+{
+    finish_change(error, user_data, change_assist);
 }
 
 static void change_timer(BusPartition *self, const struct timer_change *change, uint32_t where)
@@ -186,6 +193,59 @@ static gboolean on_disable(BusPartition *self, GDBusMethodInvocation *invocation
         .invocation = invocation, .sources = self->sources, .guest = self->guest};
 
     change_timer(self, &change, where);
+    return TRUE;
+}
+
+/* ---- supervision ---- */
+
+static void change_supervision(struct assist *assist, gpointer user_data)
+{
+    const struct timer_change *change = user_data;
+
+    assist->supervision = change->supervision;
+}
+
+static void on_supervised(const GError *error, gpointer user_data)
+{
+    finish_change(error, user_data, change_supervision);
+}
+
+static gboolean parse_supervision(const char *timer, const char *mode, gboolean force,
+                                  struct supervision *ret, GError **error)
+{
+    *ret = (struct supervision){.force = force};
+    if (!base_timer_from_name(timer, &ret->timer) ||
+        !supervision_mode_from_name(mode, &ret->mode)) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARAMETER,
+                    "no %s can be set to %s: a timer is rtc or pit, a mode slew, observe or off",
+                    timer, mode);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean on_supervise(BusPartition *self, GDBusMethodInvocation *invocation,
+                             const char *timer, const char *mode, gboolean force, guint32 where)
+{
+    static const struct supervision none = SUPERVISION_NONE;
+    struct timer_change change = {
+        .invocation = invocation, .sources = self->sources, .guest = self->guest};
+    g_autoptr(GError) error = NULL;
+
+    gboolean ok = parse_supervision(timer, mode, force, &change.supervision, &error);
+    if (ok && change.supervision.mode == SUPERVISION_OFF) {
+        change.supervision = none;
+    }
+    if (ok && (where & LIBVIRT_CONFIG) != 0) {
+        ok = libvirt_source_write(self->sources->libvirt, self->guest, LIBVIRT_CONFIG,
+                                  change_supervision, &change, &error);
+    }
+    if (!ok || where == LIBVIRT_CONFIG) {
+        bus_complete(error, invocation);
+        return TRUE;
+    }
+    guest_supervise(self->guest, &change.supervision, on_supervised,
+                    g_memdup2(&change, sizeof change));
     return TRUE;
 }
 
@@ -313,6 +373,7 @@ static void connect_methods(BusPartition *self)
 {
     g_signal_connect(self, "handle-enable", G_CALLBACK(on_enable), NULL);
     g_signal_connect(self, "handle-disable", G_CALLBACK(on_disable), NULL);
+    g_signal_connect(self, "handle-supervise", G_CALLBACK(on_supervise), NULL);
     g_signal_connect(self, "handle-set-policy", G_CALLBACK(on_set_policy), NULL);
     g_signal_connect(self, "handle-reset-backlog", G_CALLBACK(on_reset_backlog), NULL);
     g_signal_connect(self, "handle-get-statistics", G_CALLBACK(on_get_statistics), NULL);
@@ -347,6 +408,42 @@ GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sou
     return object;
 }
 
+static const char *const routing_names[] = {
+    [BASE_ROUTING_UNKNOWN] = "unknown",
+    [BASE_ROUTING_NONE] = "none",
+    [BASE_ROUTING_IOAPIC] = "ioapic",
+    [BASE_ROUTING_PIC] = "pic",
+};
+
+static const char *const learned_names[] = {
+    [LEARNED_NOT] = "no",
+    [LEARNED_TRACE] = "trace",
+    [LEARNED_ACKNOWLEDGEMENTS] = "acknowledgements",
+};
+
+static GVariant *supervision_to_variant(struct guest *guest)
+{
+    const struct supervision *supervision = guest_supervision(guest);
+    GVariantBuilder builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE_VARDICT);
+    struct engine_reading reading;
+
+    guest_read(guest, &reading);
+    const struct {
+        const char *key, *value;
+    } rows[] = {
+        {"timer", base_timer_name(supervision->timer)},
+        {"mode", supervision_mode_name(supervision->mode)},
+        {"effective", supervision_mode_name(guest_supervision_mode(guest))},
+        {"learned", learned_names[reading.learned]},
+        {"routing", routing_names[guest_base_routing(guest)]},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_variant_builder_add(&builder, "{sv}", rows[i].key, g_variant_new_string(rows[i].value));
+    }
+    g_variant_builder_add(&builder, "{sv}", "force", g_variant_new_boolean(supervision->force));
+    return g_variant_builder_end(&builder);
+}
+
 static const char *const state_names[] = {
     [GUEST_OFF] = "shutoff",
     [GUEST_RUNNING] = "running",
@@ -378,7 +475,8 @@ void bus_partition_update(GDBusObjectSkeleton *object)
                  guest_pid(self->guest), "emulated-timer-period",
                  period_to_units(partition->period), "emulated-timer-control", partition->control,
                  "period-ns", period_ns(partition->period), "policy",
-                 bus_policy_to_variant(guest_policy(self->guest)), "problem",
+                 bus_policy_to_variant(guest_policy(self->guest)), "supervision",
+                 supervision_to_variant(self->guest), "problem",
                  guest_problem(self->guest) != NULL ? guest_problem(self->guest) : "", NULL);
     update_delivery(self);
 }

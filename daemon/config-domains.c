@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 #include "daemon/policy-names.h"
+#include <string.h>
 
 #define MATCH_MAX_LENGTH 255 /* characters */
 #define TEXT_MAX_LENGTH  64  /* characters: of a timer's values */
@@ -138,6 +139,52 @@ static gboolean read_timer(const struct config_key *key, const char *where, json
     return TRUE;
 }
 
+/* ---- timers of the guest's own ---- */
+
+static const char *supervision_word(int64_t value)
+{
+    return supervision_mode_name((enum supervision_mode)value);
+}
+
+#define FIELD(member) CONFIG_FIELD(struct supervision, member)
+static const struct config_key supervision_keys[] = {
+    {"mode", config_read_word, FIELD(mode), .max = SUPERVISION_SLEW, .word = supervision_word},
+    {"force", config_read_boolean, FIELD(force)},
+};
+#undef FIELD
+static const struct config_table supervision_table = CONFIG_TABLE(supervision_keys);
+
+/* @where has @problem, if it is not NULL. */
+static gboolean check_whole(const char *where, const char *problem, GError **error)
+{
+    if (problem != NULL) {
+        g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_VALUE, "%s has %s", where, problem);
+    }
+    return problem == NULL;
+}
+
+/* Of the timer that is named as its key is. */
+static gboolean read_supervision(const struct config_key *key, const char *where,
+                                 json_object *value, void *field, GError **error)
+{
+    struct supervision supervision = SUPERVISION_NONE;
+    /* What it stands in: @where without the key. */
+    g_autofree char *domain = g_strndup(where, strlen(where) - strlen(key->name) - 1);
+
+    if (!config_read_object(key, where, value, &supervision, error)) {
+        return FALSE;
+    }
+    if (!json_object_object_get_ex(value, "mode", NULL)) {
+        g_set_error(error, CONFIG_ERROR, CONFIG_ERROR_VALUE,
+                    "%s has no mode; give \"slew\", \"observe\" or \"off\", as in "
+                    "{\"mode\": \"slew\"}",
+                    where);
+        return FALSE;
+    }
+    base_timer_from_name(key->name, &supervision.timer);
+    return check_whole(domain, assist_supervise(field, &supervision), error);
+}
+
 /* ---- domains ---- */
 
 #define FIELD(member) CONFIG_FIELD(struct config_domain, member)
@@ -146,6 +193,8 @@ static const struct config_key domain_keys[] = {
      .wanted = "the UUID of a domain, or a name, such as \"win2003-*\", of 1 to 255 printable "
                "characters"},
     {"timer", read_timer, FIELD(assist), .table = &timer_table},
+    {"rtc", read_supervision, FIELD(assist), .table = &supervision_table},
+    {"pit", read_supervision, FIELD(assist), .table = &supervision_table},
     {"policy", read_policy, FIELD(assist), .table = &config_policy_table},
 };
 #undef FIELD
@@ -178,7 +227,7 @@ static gboolean read_domain(const char *where, json_object *value, struct config
                     where);
         return FALSE;
     }
-    return TRUE;
+    return check_whole(where, assist_conflict(&domain->assist), error);
 }
 
 gboolean config_read_domains(G_GNUC_UNUSED const struct config_key *key, const char *where,

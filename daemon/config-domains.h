@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the configuration says of guests: "policy", with which every one starts, and "domains",
- * the timers and policies of single ones. For config.c.
+ * the timers, their own or ours, and the policies of single ones. For config.c.
  */
 #pragma once
 

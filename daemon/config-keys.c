@@ -4,6 +4,7 @@
 
 #include "daemon/config.h"
 #include <inttypes.h>
+#include <string.h>
 
 gboolean config_refuse(GError **error, const char *where, json_object *value, const char *wanted)
 {
@@ -70,10 +71,13 @@ static char *list_words(const struct config_key *key)
 gboolean config_read_word(const struct config_key *key, const char *where, json_object *value,
                           void *field, GError **error)
 {
-    gboolean text = json_object_is_type(value, json_type_string);
+    const char *given = json_object_get_string(value);
+    /* A NUL in it does not end it. */
+    gboolean text = json_object_is_type(value, json_type_string) &&
+                    strlen(given) == (size_t)json_object_get_string_len(value);
 
     for (int64_t i = key->min; text && i <= key->max; i++) {
-        if (g_str_equal(key->word(i), json_object_get_string(value))) {
+        if (g_str_equal(key->word(i), given)) {
             store_integer(key, i, field);
             return TRUE;
         }

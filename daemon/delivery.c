@@ -125,13 +125,12 @@ static void on_engine_event(enum engine_event event, gpointer user_data)
 }
 
 struct delivery *delivery_new(struct engine *engine, struct injector *injector, uint64_t control,
-                              const struct ticker_policy *policy,
-                              const struct ticker_counts *counts, delivery_event_func event,
-                              gpointer user_data)
+                              const struct ticker_policy *policy, const struct engine_past *past,
+                              delivery_event_func event, gpointer user_data)
 {
     struct delivery *d = g_new0(struct delivery, 1);
 
-    d->timer = engine_add(engine, injector, policy, counts, on_engine_event, d);
+    d->timer = engine_add(engine, injector, policy, past, on_engine_event, d);
     if (d->timer == NULL) {
         injector->ops->free(injector);
         g_free(d);

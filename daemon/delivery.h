@@ -9,8 +9,8 @@
 
 struct delivery;
 
-/* ENGINE_SKIPPED; ENGINE_FEEDBACK_LOST; ENGINE_UNANSWERED if the injector has looked and found that
- * the way of its ticks is lost. */
+/* ENGINE_SKIPPED; ENGINE_FEEDBACK_LOST; ENGINE_FOUND; ENGINE_UNANSWERED if the injector has looked
+ * and found that the way of its ticks is lost. */
 typedef void (*delivery_event_func)(enum engine_event event, gpointer user_data);
 /* @error: NULL on success; owned by the caller. */
 typedef void (*delivery_routed_func)(const GError *error, gpointer user_data);
@@ -18,11 +18,10 @@ typedef void (*delivery_routed_func)(const GError *error, gpointer user_data);
 typedef void (*delivery_ended_func)(const struct ticker_counts *counts, gpointer user_data);
 
 /* Takes @injector, in every case, whose route is that of @control. NULL if the engine is full.
- * @counts: see engine_add(). */
+ * @past: see engine_add(). */
 struct delivery *delivery_new(struct engine *engine, struct injector *injector, uint64_t control,
-                              const struct ticker_policy *policy,
-                              const struct ticker_counts *counts, delivery_event_func event,
-                              gpointer user_data);
+                              const struct ticker_policy *policy, const struct engine_past *past,
+                              delivery_event_func event, gpointer user_data);
 
 struct engine_timer *delivery_timer(struct delivery *delivery);
 struct injector *delivery_injector(struct delivery *delivery);

@@ -84,7 +84,7 @@ static void heap_remove(struct engine *e, struct engine_timer *t)
 
 /* The ring has room for the two events of every timer that must arrive; of the others, which
  * only inform, one that finds it half full is left out. */
-static void tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
+void engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
 {
     bool must = kind == ENGINE_HELD || kind == ENGINE_REMOVED;
 
@@ -138,7 +138,7 @@ static void nudge(struct engine *e, struct engine_timer *t, uint64_t now)
     uint64_t times = t->patience_ns / ENGINE_PATIENCE_NS;
     t->patience_ns += ENGINE_PATIENCE_NS;
     if ((times & (times - 1)) == 0) {
-        tell(e, t, ENGINE_UNANSWERED);
+        engine_tell(e, t, ENGINE_UNANSWERED);
     }
 }
 
@@ -173,7 +173,7 @@ static uint64_t act_held(struct engine *e, struct engine_timer *t)
     }
     if (!t->held_told) {
         t->held_told = true;
-        tell(e, t, ENGINE_HELD);
+        engine_tell(e, t, ENGINE_HELD);
     }
     return TICKER_NEVER;
 }
@@ -210,27 +210,34 @@ static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint
     if (ticker->counts.skipped > skipped && ticker->policy.mode == TICKER_CATCHUP &&
         !t->skipping_told) {
         t->skipping_told = true;
-        tell(e, t, ENGINE_SKIPPED);
+        engine_tell(e, t, ENGINE_SKIPPED);
     }
     if (ticker->counts.in_flight == 0) {
         t->patience_ns = ENGINE_PATIENCE_NS;
     }
     if (ticker->feedback_lost && !feedback_lost) {
-        tell(e, t, ENGINE_FEEDBACK_LOST);
+        engine_tell(e, t, ENGINE_FEEDBACK_LOST);
     }
 }
 
-static void serve(struct engine *e, struct engine_timer *t)
+/* Returns when to look again. */
+static uint64_t pace(struct engine *e, struct engine_timer *t, uint64_t now)
 {
-    ticks_slot_begin(t->slot);
-    uint64_t now = engine_clock();
     uint64_t skipped = t->now.ticker.counts.skipped;
     bool feedback_lost = t->now.ticker.feedback_lost;
 
     take_acknowledgements(t, now);
     ticker_advance(&t->now.ticker, now);
     tell_what_was_noticed(e, t, skipped, feedback_lost);
-    heap_set_deadline(e, t, act(e, t, now));
+    return act(e, t, now);
+}
+
+static void serve(struct engine *e, struct engine_timer *t)
+{
+    ticks_slot_begin(t->slot);
+    uint64_t now = engine_clock();
+
+    heap_set_deadline(e, t, t->supervisor != NULL ? engine_supervise(e, t, now) : pace(e, t, now));
     ticks_slot_write(t->slot, &t->now);
 }
 
@@ -240,7 +247,7 @@ static void add(struct engine *e, struct engine_timer *t)
 {
     struct epoll_event event = {.events = 0, .data.ptr = t};
 
-    t->in_epoll = t->injector->ack_fd >= 0 &&
+    t->in_epoll = t->supervisor == NULL && t->injector->ack_fd >= 0 &&
                   epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, t->injector->ack_fd, &event) == 0;
     if (t->now.ticker.counts.in_flight == 0 && t->injector->ops->acknowledged != NULL) {
         t->injector->ops->acknowledged(t->injector, engine_clock()); /* an earlier daemon's */
@@ -255,7 +262,7 @@ static void remove_timer(struct engine *e, struct engine_timer *t)
         epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, t->injector->ack_fd, NULL);
     }
     heap_remove(e, t);
-    tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
+    engine_tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
 static void release(struct engine_timer *t, bool unseen, uint64_t now)
@@ -269,21 +276,9 @@ static void release(struct engine_timer *t, bool unseen, uint64_t now)
     ticker_unblocked(&t->now.ticker, now);
 }
 
-static void obey(struct engine *e, const struct command *c)
+static void obey_paced(struct engine_timer *t, const struct command *c, uint64_t now)
 {
-    struct engine_timer *t = c->timer;
-
-    ticks_slot_begin(t->slot);
-    uint64_t now = engine_clock();
-
     switch (c->kind) {
-    case COMMAND_ADD:
-        add(e, t);
-        break;
-    case COMMAND_REMOVE:
-        ticks_slot_write(t->slot, &t->now);
-        remove_timer(e, t);
-        return;
     case COMMAND_START:
         ticker_start(&t->now.ticker, c->now, c->period);
         break;
@@ -305,11 +300,34 @@ static void obey(struct engine *e, const struct command *c)
     case COMMAND_SET_POLICY:
         ticker_set_policy(&t->now.ticker, &c->policy, now);
         break;
+    case COMMAND_RELEASE:
+        release(t, c->unseen, now);
+        break;
+    default:
+        break;
+    }
+}
+
+static void obey(struct engine *e, const struct command *c)
+{
+    struct engine_timer *t = c->timer;
+
+    ticks_slot_begin(t->slot);
+    uint64_t now = engine_clock();
+
+    switch (c->kind) {
+    case COMMAND_ADD:
+        add(e, t);
+        break;
+    case COMMAND_REMOVE:
+        ticks_slot_write(t->slot, &t->now);
+        remove_timer(e, t);
+        return;
     case COMMAND_HOLD:
         t->held = true;
         break;
-    case COMMAND_RELEASE:
-        release(t, c->unseen, now);
+    default:
+        (t->supervisor != NULL ? engine_obey_supervised : obey_paced)(t, c, now);
         break;
     }
     serve(e, t);

@@ -41,6 +41,11 @@ struct event {
 struct engine_timer {
     /* The engine thread's own. */
     struct published now;
+    struct supervisor *supervisor; /* NULL: paced */
+    uint64_t found_ns;             /* when ENGINE_FOUND was last told, */
+    uint32_t found_length;         /* and of what */
+    enum supervisor_learned found_learned;
+    bool found_polls;
     struct injector *injector;
     unsigned heap_index;
     bool in_epoll;
@@ -86,6 +91,13 @@ struct engine {
     struct ticks_file *ticks;
     guint event_source;
 };
+
+/* Engine thread: an event for the main loop. */
+void engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind);
+/* Engine thread: looks at a supervised timer; returns when to look again. */
+uint64_t engine_supervise(struct engine *e, struct engine_timer *t, uint64_t now);
+/* Engine thread: a command that means something to the supervisor. */
+void engine_obey_supervised(struct engine_timer *t, const struct command *c, uint64_t now);
 
 /* The thread: @data is the engine. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);

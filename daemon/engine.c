@@ -50,10 +50,27 @@ static void post_simple(struct engine_timer *timer, enum command_kind kind)
     post(timer->engine, &(struct command){.kind = kind, .timer = timer});
 }
 
+static struct supervisor *new_supervisor(const struct engine_timer *timer,
+                                         const struct ticker_policy *policy,
+                                         const struct engine_past *past)
+{
+    struct supervisor *s = g_new(struct supervisor, 1);
+    const struct injector *injector = timer->injector;
+    uint64_t now = engine_clock();
+
+    supervisor_init(s, injector->clock, policy, injector->traced, now);
+    if (past != NULL) {
+        supervisor_resume(s, &timer->now.ticker.counts, past->period);
+    }
+    if (injector->length != 0) {
+        supervisor_set_rate(s, now, injector->length, LEARNED_TRACE);
+    }
+    return s;
+}
+
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
-                                const struct ticker_policy *policy,
-                                const struct ticker_counts *counts, engine_event_func event,
-                                gpointer user_data)
+                                const struct ticker_policy *policy, const struct engine_past *past,
+                                engine_event_func event, gpointer user_data)
 {
     if (engine->timers == engine->capacity) {
         return NULL;
@@ -67,12 +84,15 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     timer->patience_ns = ENGINE_PATIENCE_NS;
     ticker_init(&timer->now.ticker, policy, injector->ops->acknowledged != NULL,
                 injector->feedback_timeout_ns);
-    if (counts != NULL) {
-        timer->now.ticker.counts = *counts;
+    if (past != NULL) {
+        timer->now.ticker.counts = past->counts;
         timer->now.ticker.unanswered_ns = engine_clock();
         if (!injector->tick_in_flight) {
             ticker_assume_taken(&timer->now.ticker);
         }
+    }
+    if (injector->clock != NULL) {
+        timer->supervisor = new_supervisor(timer, policy, past);
     }
     timer->slot_number = engine->free_slots[engine->capacity - ++engine->timers];
     timer->slot = ticks_file_slot(engine->ticks, timer->slot_number);
@@ -171,6 +191,9 @@ void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
     }
     ret_reading->ticks = published.ticker.counts;
     ret_reading->closed_loop = published.ticker.closed_loop;
+    ret_reading->period = published.ticker.period;
+    ret_reading->learned = (enum supervisor_learned)published.learned;
+    ret_reading->polls = published.polls != 0;
     lateness_read(&timer->lateness, &ret_reading->lateness);
 }
 
@@ -183,6 +206,7 @@ static void dispatch(struct engine *e, const struct event *event)
     timer->event(event->kind, timer->user_data);
     if (event->kind == ENGINE_REMOVED) {
         e->free_slots[e->capacity - e->timers--] = timer->slot_number;
+        g_free(timer->supervisor);
         g_free(timer);
     }
 }

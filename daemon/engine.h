@@ -31,7 +31,9 @@ enum engine_event {
     ENGINE_UNANSWERED, /* a tick has been in flight for ENGINE_PATIENCE_NS, twice, four times that
                         */
     ENGINE_FEEDBACK_LOST, /* no acknowledgement came: open loop from here on */
-    ENGINE_REMOVED,       /* as engine_remove() asked: the timer is no more */
+    ENGINE_FOUND, /* of a supervised timer: the base timer is another than it was (once a second at
+                     most) */
+    ENGINE_REMOVED, /* as engine_remove() asked: the timer is no more */
 };
 
 /* How long a tick may be in flight before it is raised again, and somebody should look whether its
@@ -44,6 +46,10 @@ struct engine_reading {
     struct ticker_counts ticks; /* one consistent snapshot, as of now */
     struct lateness_reading lateness;
     bool closed_loop;
+    /* Of a supervised timer. */
+    struct period period; /* the one in force; numerator 0: none, or not known */
+    enum supervisor_learned learned;
+    bool polls; /* the guest ignores ticks that are made up */
 };
 
 /* Starts the thread. What is not allowed (real-time priority, a CPU, locked memory) is warned
@@ -66,13 +72,19 @@ void engine_ping(struct engine *engine);
 /* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */
 uint64_t engine_clock(void);
 
-/* A timer, stopped. @counts: (nullable): what it goes on counting from; a tick in flight there is
- * taken to be acknowledged, and the backlog is kept. NULL if there are as many timers as there may
- * be. The injector belongs to the engine until ENGINE_REMOVED. */
+/* What a timer goes on counting from. A tick in flight is taken to be acknowledged, and the backlog
+ * is kept. */
+struct engine_past {
+    struct ticker_counts counts;
+    struct period period; /* that they were counted in; numerator 0: not known */
+};
+
+/* A timer: stopped; or, if the injector is supervised, under supervision. @past: (nullable). NULL
+ * if there are as many timers as there may be. The injector belongs to the engine until
+ * ENGINE_REMOVED. */
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
-                                const struct ticker_policy *policy,
-                                const struct ticker_counts *counts, engine_event_func event,
-                                gpointer user_data);
+                                const struct ticker_policy *policy, const struct engine_past *past,
+                                engine_event_func event, gpointer user_data);
 
 /* Ends the timer; nothing else may be asked of it. ENGINE_REMOVED is its last event. */
 void engine_remove(struct engine_timer *timer);

@@ -10,6 +10,7 @@ enum change_kind {
     CHANGE_PROPERTY,
     CHANGE_BOTH,
     CHANGE_RESET,
+    CHANGE_SUPERVISE,
 };
 
 /* A change that waits for its turn, or is being made. */
@@ -20,6 +21,7 @@ struct request {
     struct period period;
     uint64_t start_ns; /* of CHANGE_BOTH: when the first period begins; 0: when all is done */
     char injector[16];
+    struct supervision supervision;
     guest_done_func done;
     gpointer user_data;
 };
@@ -257,12 +259,95 @@ static void forget_route(struct guest *guest)
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
 }
 
+/* ---- supervision ---- */
+
+static void on_watched(struct injector *injector, const GError *error, gpointer user_data)
+{
+    struct call *call = user_data;
+    struct guest *guest = call->guest;
+
+    if (call_is_late(call)) {
+        if (injector != NULL) {
+            injector->ops->free(injector);
+        }
+    } else if (injector == NULL) {
+        guest_base_forget(guest);
+        fail(guest, hv_status_from_error(error), error->message);
+    } else if (!guest_deliver_with(guest, injector, 0)) {
+        guest_base_forget(guest);
+        fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
+    } else {
+        guest_update_supervision(guest);
+        finish(guest, NULL);
+    }
+    call_free(call);
+}
+
+static void end_supervision(struct guest *guest)
+{
+    gboolean letting_go = let_go(guest);
+
+    guest_base_forget(guest);
+    guest_tell_changed(guest);
+    if (!letting_go) {
+        finish(guest, NULL);
+    }
+}
+
+static void supervise(struct guest *guest, const struct supervision *wanted)
+{
+    struct supervision *now = &guest->base.supervision;
+
+    if (wanted->mode == SUPERVISION_OFF) {
+        guest_is_supervised(guest) ? end_supervision(guest) : finish(guest, NULL);
+    } else if (guest->attacher.watch == NULL) {
+        fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
+             "it has no timer that could be watched: only guests of QEMU have");
+    } else if (guest_is_supervised(guest) && now->timer != wanted->timer) {
+        fail(guest, HV_STATUS_OBJECT_IN_USE,
+             "its other timer is watched already: `hvtimerctl rtc DOMAIN off` or `hvtimerctl pit "
+             "DOMAIN off` first");
+    } else if (guest_is_supervised(guest)) {
+        *now = *wanted;
+        guest_update_supervision(guest);
+        finish(guest, NULL);
+    } else if (guest->delivery != NULL || partition_runs(&guest->partition)) {
+        fail(guest, HV_STATUS_OBJECT_IN_USE,
+             "its timer runs, and a partition has one only: `hvtimerctl disable` it first");
+    } else {
+        *now = *wanted;
+        guest->attacher.watch(wanted->timer, on_watched, call_new(guest),
+                              guest->attacher.user_data);
+    }
+}
+
+/* What the properties are is found, not set. True: this change was dealt with here. */
+static gboolean change_supervised(struct guest *guest, const struct request *request)
+{
+    if (request->kind == CHANGE_SUPERVISE) {
+        supervise(guest, &request->supervision);
+    } else if (!guest_is_supervised(guest)) {
+        return FALSE;
+    } else if (request->kind == CHANGE_RESET) {
+        guest_base_was_reset(guest);
+        finish(guest, NULL);
+    } else {
+        fail(guest, HV_STATUS_OBJECT_IN_USE,
+             "its own timer is watched, and a partition has one only: `hvtimerctl rtc DOMAIN off` "
+             "(or pit) first");
+    }
+    return TRUE;
+}
+
 static void start_first(struct guest *guest)
 {
     const struct request *request = g_queue_peek_head(&guest->requests);
 
     if (guest->state == GUEST_OFF) {
         fail(guest, HV_STATUS_INVALID_PARTITION_STATE, "its VM does not run; start it first");
+        return;
+    }
+    if (change_supervised(guest, request)) {
         return;
     }
     HV_STATUS status = plan(guest, request);
@@ -339,6 +424,15 @@ void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
     enqueue(guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
 }
 
+void guest_supervise(struct guest *guest, const struct supervision *supervision,
+                     guest_done_func done, gpointer user_data)
+{
+    enqueue(guest, &(struct request){.kind = CHANGE_SUPERVISE,
+                                     .supervision = *supervision,
+                                     .done = done,
+                                     .user_data = user_data});
+}
+
 struct resume {
     struct guest *guest;
     struct guest_memory *memory;
@@ -368,6 +462,11 @@ void guest_resume(struct guest *guest, struct guest_memory *memory)
                               .user_data = resume};
 
     *resume = (struct resume){guest_ref(guest), memory};
+    if (memory->supervision.mode != SUPERVISION_OFF) {
+        guest->partition.period = memory->period; /* that the counts are of */
+        guest_supervise(guest, &memory->supervision, on_resumed, resume);
+        return;
+    }
     if (memory->period.numerator == 0) {
         guest_set_property(guest, HvPartitionPropertyEmulatedTimerControl, memory->control,
                            on_resumed, resume);

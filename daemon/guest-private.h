@@ -8,6 +8,16 @@
 #include "daemon/delivery.h"
 #include "daemon/guest.h"
 
+/* What is known of a timer that is supervised. */
+struct guest_base {
+    struct supervision supervision; /* what was asked for; a mode of OFF: none is */
+    enum base_routing routing;
+    uint64_t control; /* of its interrupts, Enabled left out */
+    guint read_again; /* a source: until the two are what they were the last time */
+    guint interval_s; /* after so long */
+    gboolean reading;
+};
+
 struct guest {
     struct guest_identity identity;
     int references; /* the owner's, and those of calls under way */
@@ -27,6 +37,8 @@ struct guest {
     struct delivery *delivery;      /* NULL: nothing is delivered */
     struct ticker_counts counts;    /* while there is no delivery */
 
+    struct guest_base base; /* of a supervised timer */
+
     GQueue requests; /* if `busy`, the first one is being made */
     gboolean busy;
     gboolean again, looping;        /* one after the other, not one within the other */
@@ -38,6 +50,24 @@ void guest_unref(struct guest *guest);
 
 void guest_tell_changed(struct guest *guest);
 GError *guest_error(const struct guest *guest, HV_STATUS status, const char *reason);
+
+/* ---- guest-base.c ---- */
+
+gboolean guest_is_supervised(const struct guest *guest);
+/* Of the supervised timer, or of the partition's own. */
+struct ticker_policy guest_effective_policy(const struct guest *guest);
+/* What is wrong, or noteworthy, about the supervision in force; NULL: nothing. */
+const char *guest_base_problem(const struct guest *guest);
+/* The supervision asked for, or what it depends on, has changed. */
+void guest_update_supervision(struct guest *guest);
+/* The base timer is another than it was: the properties follow. */
+void guest_base_found(struct guest *guest);
+/* The machine was reset: its interrupts go elsewhere soon. */
+void guest_base_was_reset(struct guest *guest);
+/* There is none any more. */
+void guest_base_forget(struct guest *guest);
+
+/* ---- guest.c ---- */
 
 /* Takes @injector, whose route is that of @control. FALSE: the engine is full, and this says so. */
 gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control);

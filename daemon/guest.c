@@ -54,6 +54,9 @@ static void on_delivery_event(enum engine_event event, gpointer user_data)
                   guest->identity.id, guest->identity.name);
         guest_tell_changed(guest);
         break;
+    case ENGINE_FOUND:
+        guest_base_found(guest);
+        break;
     case ENGINE_UNANSWERED:
         g_message("partition %" G_GUINT64_FORMAT " (%s): the guest has taken the way of its ticks "
                   "away, as a reset does",
@@ -67,8 +70,11 @@ static void on_delivery_event(enum engine_event event, gpointer user_data)
 
 gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control)
 {
-    guest->delivery = delivery_new(guest->engine, injector, control, &guest->policy, &guest->counts,
-                                   on_delivery_event, guest);
+    struct ticker_policy policy = guest_effective_policy(guest);
+    struct engine_past past = {guest->counts, guest->partition.period};
+
+    guest->delivery =
+        delivery_new(guest->engine, injector, control, &policy, &past, on_delivery_event, guest);
     if (guest->delivery != NULL && guest->state == GUEST_PAUSED) {
         engine_freeze(delivery_timer(guest->delivery));
     }
@@ -112,7 +118,7 @@ static void end_vm(struct guest *guest, gboolean gently)
     guest->counts = (struct ticker_counts){0};
     guest->policy = guest->settings->policy;
     guest->pid = 0;
-    partition_init(&guest->partition, false);
+    guest_base_forget(guest);
 }
 
 void guest_remove(struct guest *guest)
@@ -214,7 +220,7 @@ uint32_t guest_pid(const struct guest *guest)
 
 const char *guest_problem(const struct guest *guest)
 {
-    return guest->problem;
+    return guest->problem != NULL ? guest->problem : guest_base_problem(guest);
 }
 
 void guest_set_problem(struct guest *guest, const char *problem)
@@ -255,7 +261,8 @@ gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *polic
     }
     guest->policy = *policy;
     if (guest->delivery != NULL) {
-        engine_set_policy(delivery_timer(guest->delivery), policy);
+        struct ticker_policy effective = guest_effective_policy(guest);
+        engine_set_policy(delivery_timer(guest->delivery), &effective);
     }
     guest_tell_changed(guest);
     return TRUE;

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "daemon/base-timer/supervision.h"
 #include "daemon/engine.h"
 #include "daemon/partition.h"
 
@@ -50,6 +51,10 @@ struct guest_attacher {
     /* @injector: "auto" or a name. Calls @done once, now or later. */
     void (*attach)(const char *injector, uint64_t control, guest_attached_func done,
                    gpointer done_data, gpointer user_data);
+    /* (nullable) To a timer that the guest has anyway: an injector that is supervised. Calls @done
+     * once, now or later. */
+    void (*watch)(enum base_timer timer, guest_attached_func done, gpointer done_data,
+                  gpointer user_data);
     gpointer user_data;
     GDestroyNotify free; /* of user_data */
 };
@@ -61,6 +66,7 @@ struct guest_memory {
     char injector[16];
     struct ticker_policy policy;
     struct ticker_counts counts;
+    struct supervision supervision;
     uint64_t start_ns; /* when the period began that was under way; 0: not known, or none was */
     gboolean pending;  /* guest_resume() has not come to its end yet */
 };
@@ -93,11 +99,17 @@ void guest_turn_off(struct guest *guest);
 const struct guest_identity *guest_identity(const struct guest *guest);
 const struct partition *guest_partition(const struct guest *guest);
 const struct ticker_policy *guest_policy(const struct guest *guest);
+/* What was asked for; whether it is in force, guest_supervision_problem() tells. */
+const struct supervision *guest_supervision(const struct guest *guest);
+/* The mode in force: OBSERVE where SLEW was asked for and would do harm. */
+enum supervision_mode guest_supervision_mode(const struct guest *guest);
+/* How the supervised timer's interrupts reach the guest. */
+enum base_routing guest_base_routing(const struct guest *guest);
 /* NULL: none at the moment. */
 struct injector *guest_injector(struct guest *guest);
 enum guest_state guest_state(const struct guest *guest);
 uint32_t guest_pid(const struct guest *guest);
-/* What is wrong with its configuration; NULL: nothing. */
+/* What is wrong with its configuration, or keeps it from being in force; NULL: nothing. */
 const char *guest_problem(const struct guest *guest);
 void guest_set_problem(struct guest *guest, const char *problem);
 /* Where its figures are published; FALSE: nowhere at the moment. */
@@ -110,6 +122,10 @@ void guest_set_property(struct guest *guest, uint32_t code, uint64_t value, gues
 /* Both properties, the period exact. @injector: "auto" or a name. */
 void guest_enable(struct guest *guest, struct period period, uint64_t control, const char *injector,
                   guest_done_func done, gpointer user_data);
+/* Watches a timer that the guest has anyway; not while its own one runs. The properties then read
+ * what is found, and can't be set. With a mode of OFF: not any more. */
+void guest_supervise(struct guest *guest, const struct supervision *supervision,
+                     guest_done_func done, gpointer user_data);
 /* Could guest_enable() set these, the VM apart? Errors: of HV_STATUS_ERROR. */
 gboolean guest_check_values(const struct guest *guest, struct period period, uint64_t control,
                             GError **error);

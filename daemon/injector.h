@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "daemon/base-timer/supervisor.h"
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,6 +14,18 @@ struct injector;
 
 /* @error: NULL on success; owned by the caller. Main loop. */
 typedef void (*injector_routed_func)(const GError *error, gpointer user_data);
+
+/* How interrupts of a timer that the guest has anyway reach it. */
+enum base_routing {
+    BASE_ROUTING_UNKNOWN,
+    BASE_ROUTING_NONE, /* masked everywhere */
+    BASE_ROUTING_IOAPIC,
+    BASE_ROUTING_PIC,
+};
+
+/* @control: HV_EMULATED_TIMER_CONTROL of these interrupts, Enabled left out. Main loop. */
+typedef void (*injector_found_func)(enum base_routing routing, uint64_t control,
+                                    gpointer user_data);
 
 /* @lost: the way of its ticks is no more. Main loop. */
 typedef void (*injector_checked_func)(gboolean lost, gpointer user_data);
@@ -28,6 +41,10 @@ struct injector_ops {
     bool (*inject)(struct injector *injector, uint64_t now_ns);
     /* Acknowledgements since the last call. NULL: open loop. */
     uint64_t (*acknowledged)(struct injector *injector, uint64_t now_ns);
+    /* Supervised timers only. Tells @supervisor what the guest has done to the timer up to now. */
+    void (*follow)(struct injector *injector, struct supervisor *supervisor, uint64_t now_ns);
+    /* Supervised timers only. The machine was reset, and its timer with it. */
+    void (*was_reset)(struct injector *injector);
 
     /* Main loop. */
 
@@ -39,6 +56,8 @@ struct injector_ops {
     /* (nullable) No acknowledgement has come for long: is the way of its ticks still there? Calls
      * @done once, now or later. */
     void (*check)(struct injector *injector, injector_checked_func done, gpointer user_data);
+    /* Supervised timers only. Where do its interrupts go? Calls @done once, now or later. */
+    void (*find_route)(struct injector *injector, injector_found_func done, gpointer user_data);
     /* The engine has let go of it: puts back what it has touched. */
     void (*free)(struct injector *injector);
 };
@@ -48,6 +67,12 @@ struct injector {
     /* Becomes readable when there are acknowledgements; -1: the engine has to poll. The
      * injector's own. */
     int ack_fd;
+    /* NULL: paced: the engine issues every tick. Else supervised: a timer of the guest's own does,
+     * with this clock, and the engine tops up. */
+    const struct supervisor_clock *clock;
+    bool traced;     /* follow() tells all that the guest does to the timer */
+    bool makes_up;   /* the VMM makes lost ticks up itself */
+    uint32_t length; /* of the period in force, as far as known at the start; 0: not known */
     /* How long the first acknowledgement may take, 0: for ever. See ticker.h. */
     uint64_t feedback_timeout_ns;
     /* Routes by MSI, so that a 32-bit destination can be reached. */

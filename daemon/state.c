@@ -101,8 +101,11 @@ static void read_ticks(struct ticks_file *ticks, json_object *object, struct gue
         return;
     }
     guest->counts = ticker->counts;
-    if (ticker->running && !ticker->frozen && period_equal(ticker->period, guest->period) &&
-        ticker->next_ns > ticker->step_ns && ticker->next_ns - ticker->step_ns <= engine_clock()) {
+    if (guest->supervision.mode != SUPERVISION_OFF) {
+        guest->period = ticker->period; /* that they were counted in, found since the saving */
+    } else if (ticker->running && !ticker->frozen && period_equal(ticker->period, guest->period) &&
+               ticker->next_ns > ticker->step_ns &&
+               ticker->next_ns - ticker->step_ns <= engine_clock()) {
         guest->start_ns = ticker->next_ns - ticker->step_ns;
     }
 }
@@ -126,11 +129,23 @@ static void read_counts(json_object *object, struct guest_memory *guest)
     }
 }
 
+static void read_supervision(json_object *object, struct supervision *supervision)
+{
+    struct supervision s = SUPERVISION_NONE;
+
+    s.force = get_number(object, "force") != 0;
+    if (base_timer_from_name(get_text(object, "timer"), &s.timer) &&
+        supervision_mode_from_name(get_text(object, "mode"), &s.mode) &&
+        s.mode != SUPERVISION_OFF) {
+        *supervision = s;
+    }
+}
+
 static struct memory *read_memory(struct ticks_file *ticks, json_object *object)
 {
     struct memory *memory = g_new0(struct memory, 1);
     struct guest_memory *guest = &memory->guest;
-    json_object *counts;
+    json_object *counts, *supervision;
 
     memory->id = get_number(object, "id");
     memory->pid = (uint32_t)get_number(object, "pid");
@@ -146,6 +161,9 @@ static struct memory *read_memory(struct ticks_file *ticks, json_object *object)
         !read_policy(object, &guest->policy)) {
         free_memory(memory);
         return NULL;
+    }
+    if (json_object_object_get_ex(object, "supervision", &supervision)) {
+        read_supervision(supervision, &guest->supervision);
     }
     if (json_object_object_get_ex(object, "counts", &counts)) {
         read_counts(counts, guest);
@@ -350,6 +368,18 @@ static json_object *new_record(const struct guest_identity *identity, uint32_t p
     return object;
 }
 
+static void add_supervision(json_object *object, const struct supervision *supervision)
+{
+    if (supervision->mode == SUPERVISION_OFF) {
+        return;
+    }
+    json_object *fields = json_object_new_object();
+    add_text(fields, "timer", base_timer_name(supervision->timer));
+    add_text(fields, "mode", supervision_mode_name(supervision->mode));
+    add_number(fields, "force", supervision->force != 0);
+    json_object_object_add(object, "supervision", fields);
+}
+
 static void add_counts(json_object *object, const struct ticker_counts *c, uint64_t start_ns)
 {
     json_object *counts = json_object_new_object();
@@ -371,6 +401,7 @@ static void add_memory(const struct memory *memory, json_object *list)
     json_object *object = new_record(&identity, memory->pid, memory->start_time, guest->period,
                                      guest->control, guest->injector, &guest->policy);
 
+    add_supervision(object, &guest->supervision);
     add_counts(object, &guest->counts, guest->start_ns);
     json_object_array_add(list, object);
 }
@@ -398,6 +429,7 @@ static void add_guest(struct guest *guest, gpointer user_data)
     json_object *object =
         new_record(identity, guest_pid(guest), start_time, partition->period, partition->control,
                    injector != NULL ? injector->ops->name : "auto", guest_policy(guest));
+    add_supervision(object, guest_supervision(guest));
     if (guest_slot(guest, &slot)) {
         add_number(object, "slot", slot);
     } else {

@@ -14,7 +14,10 @@
 struct published {
     struct ticker ticker;
     uint64_t deadline;  /* when the engine will look at it again */
-    uint64_t unwatched; /* not 0: ticks may fall due before it does */
+    uint32_t unwatched; /* not 0: ticks may fall due before it does */
+    /* Of a supervised timer; `ticker` then holds its counts, its policy and its period only. */
+    uint16_t learned; /* enum supervisor_learned */
+    uint16_t polls;   /* as in struct supervisor */
 };
 #define PUBLISHED_WORDS (sizeof(struct published) / sizeof(uint64_t))
 _Static_assert(sizeof(struct published) % sizeof(uint64_t) == 0, "copied word by word");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The verbs that change a partition: set, enable, disable, policy, reset-backlog.
+ * The verbs that change a partition: set, enable, disable, rtc, pit, policy, reset-backlog.
  */
 #include "common/status.h"
 #include "common/values.h"
@@ -157,6 +157,54 @@ gboolean ctl_disable(struct ctl *ctl, GError **error)
     return p != NULL &&
            hvt_dbus_partition_call_disable_sync(p->proxy, where_of(&where), NULL, error) &&
            print_result(ctl, p, error);
+}
+
+/* ---- rtc, pit ---- */
+
+static gboolean check_mode(const char *mode, GError **error)
+{
+    static const char *const modes[] = {"slew", "observe", "off", NULL};
+
+    if (!g_strv_contains(modes, mode)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "'%s' is not a mode; give slew, observe or off", mode);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean supervise(struct ctl *ctl, const char *timer, GError **error)
+{
+    struct where_options where = {0};
+    gboolean force = FALSE;
+    const GOptionEntry options[] = {
+        {"force", 0, 0, G_OPTION_ARG_NONE, &force,
+         "With slew: make up even where the VMM does so itself", NULL},
+        {"live", 0, 0, G_OPTION_ARG_NONE, &where.live, LIVE_HELP, NULL},
+        {"config", 0, 0, G_OPTION_ARG_NONE, &where.config, CONFIG_HELP, NULL},
+        G_OPTION_ENTRY_NULL,
+    };
+    g_auto(GStrv) arguments = ctl_parse(ctl, options, error);
+    g_autoptr(CtlPartition) p = NULL;
+
+    if (arguments == NULL || !check_mode(arguments[1], error)) {
+        return FALSE;
+    }
+    p = ctl_partition_find(ctl->bus, arguments[0], error);
+    return p != NULL &&
+           hvt_dbus_partition_call_supervise_sync(p->proxy, timer, arguments[1], force,
+                                                  where_of(&where), NULL, error) &&
+           print_result(ctl, p, error);
+}
+
+gboolean ctl_rtc(struct ctl *ctl, GError **error)
+{
+    return supervise(ctl, "rtc", error);
+}
+
+gboolean ctl_pit(struct ctl *ctl, GError **error)
+{
+    return supervise(ctl, "pit", error);
 }
 
 /* ---- policy, reset-backlog ---- */

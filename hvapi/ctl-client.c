@@ -131,7 +131,7 @@ static gboolean read_properties(CtlPartition *p, GError **error)
          info++) {
         g_autoptr(GVariant) cached = g_dbus_proxy_get_cached_property(proxy, (*info)->name);
 
-        if (cached == NULL) {
+        if (cached == NULL && !g_str_equal((*info)->name, "Supervision")) {
             return refuse_version(error, (*info)->name);
         }
     }
@@ -150,6 +150,18 @@ static gboolean read_policy(CtlPartition *p, GError **error)
         return refuse_version(error, "whole policy");
     }
     return TRUE;
+}
+
+/* A daemon that knows of no supervision does not tell, and that is no error. */
+static void read_supervision(CtlPartition *p)
+{
+    GVariant *supervision = hvt_dbus_partition_get_supervision(p->proxy);
+    const char *timer = "none";
+
+    if (supervision != NULL) {
+        (void)g_variant_lookup(supervision, "timer", "&s", &timer);
+    }
+    p->supervision = g_str_equal(timer, "none") ? NULL : supervision;
 }
 
 static gboolean read_statistics(CtlPartition *p, GError **error)
@@ -184,7 +196,11 @@ static gboolean read_statistics(CtlPartition *p, GError **error)
 
 gboolean ctl_partition_read(CtlPartition *p, GError **error)
 {
-    return read_properties(p, error) && read_policy(p, error) && read_statistics(p, error);
+    if (!read_properties(p, error) || !read_policy(p, error) || !read_statistics(p, error)) {
+        return FALSE;
+    }
+    read_supervision(p);
+    return TRUE;
 }
 
 static gint compare_ids(gconstpointer a, gconstpointer b)

@@ -17,6 +17,7 @@ typedef struct {
         const char *mode, *on_resume;
         uint32_t threshold, slew, limit_ms;
     } policy;
+    GVariant *supervision; /* NULL: no timer of the guest's own is supervised */
     hvapi_statistics statistics;
 } CtlPartition;
 

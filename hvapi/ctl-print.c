@@ -57,6 +57,25 @@ static json_object *policy_to_json(const CtlPartition *p)
     return object;
 }
 
+/* With the keys that the daemon tells. */
+static json_object *supervision_to_json(GVariant *supervision)
+{
+    static const char *const keys[] = {"timer", "mode", "force", "effective", "learned", "routing"};
+    json_object *object = json_object_new_object();
+
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        g_autoptr(GVariant) value = g_variant_lookup_value(supervision, keys[i], NULL);
+
+        if (value != NULL && g_variant_is_of_type(value, G_VARIANT_TYPE_STRING)) {
+            add_string(object, keys[i], g_variant_get_string(value, NULL));
+        } else if (value != NULL && g_variant_is_of_type(value, G_VARIANT_TYPE_BOOLEAN)) {
+            json_object_object_add(object, keys[i],
+                                   json_object_new_boolean(g_variant_get_boolean(value)));
+        }
+    }
+    return object;
+}
+
 static json_object *ticks_to_json(const hvapi_statistics *s)
 {
     json_object *object = json_object_new_object();
@@ -100,6 +119,9 @@ static json_object *status_to_json(const CtlPartition *p)
                 hvt_dbus_partition_get_emulated_timer_control(proxy));
     add_number(object, "period_ns", hvt_dbus_partition_get_period_ns(proxy));
     json_object_object_add(object, "policy", policy_to_json(p));
+    if (p->supervision != NULL) {
+        json_object_object_add(object, "supervision", supervision_to_json(p->supervision));
+    }
     json_object_object_add(object, "ticks", ticks_to_json(&p->statistics));
     json_object_object_add(object, "lateness_us", lateness_to_json(&p->statistics));
     add_integer(object, "attach_stall_us", hvt_dbus_partition_get_attach_stall_us(proxy));
@@ -173,6 +195,62 @@ static void print_properties(const CtlPartition *p)
     print_line("EmulatedTimerPeriod", "%" PRIu64 " (%s)",
                hvt_dbus_partition_get_emulated_timer_period(p->proxy), period);
     print_line("EmulatedTimerControl", CONTROL_FORMAT " (%s)", control, control_text);
+}
+
+/* "64 Hz known from trace" */
+static void append_rate(GString *text, const char *learned, double period_ns)
+{
+    if (g_str_equal(learned, "no")) {
+        g_string_append(text, ", rate not known yet");
+    } else if (period_ns > 0) {
+        g_string_append_printf(text, ", %.6g Hz known from %s", 1e9 / period_ns, learned);
+    } else {
+        g_string_append_printf(text, ", off in the guest, known from %s", learned);
+    }
+}
+
+static const char *routing_text(const char *routing)
+{
+    static const char *const rows[][2] = {{"ioapic", "by the IOAPIC"},
+                                          {"pic", "by the PIC"},
+                                          {"none", "masked by the guest"},
+                                          {"unknown", "by a route not known"}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        if (g_str_equal(routing, rows[i][0])) {
+            return rows[i][1];
+        }
+    }
+    return routing;
+}
+
+/* "slew, 64 Hz known from trace, by the IOAPIC": as much of it as the daemon tells. */
+static void print_supervision(const CtlPartition *p)
+{
+    const char *timer = "", *mode = "", *effective = NULL, *learned = NULL, *routing = NULL;
+    g_autoptr(GString) text = g_string_new(NULL);
+    gboolean force = FALSE;
+
+    (void)g_variant_lookup(p->supervision, "timer", "&s", &timer);
+    (void)g_variant_lookup(p->supervision, "mode", "&s", &mode);
+    (void)g_variant_lookup(p->supervision, "force", "b", &force);
+    (void)g_variant_lookup(p->supervision, "effective", "&s", &effective);
+    (void)g_variant_lookup(p->supervision, "learned", "&s", &learned);
+    (void)g_variant_lookup(p->supervision, "routing", "&s", &routing);
+
+    g_autofree char *label = g_ascii_strup(timer, -1);
+
+    g_string_append_printf(text, "%s%s", mode, force ? " by force" : "");
+    if (learned != NULL) {
+        append_rate(text, learned, hvt_dbus_partition_get_period_ns(p->proxy));
+    }
+    if (routing != NULL) {
+        g_string_append_printf(text, ", %s", routing_text(routing));
+    }
+    print_line(label, "%s", text->str);
+    if (effective != NULL && !g_str_equal(effective, mode)) {
+        print_line("  in force", "%s", effective);
+    }
 }
 
 static void print_policy(const CtlPartition *p)
@@ -277,6 +355,9 @@ void ctl_print_status(const CtlPartition *p, gboolean json)
     }
     print_identity(p);
     print_properties(p);
+    if (p->supervision != NULL) {
+        print_supervision(p);
+    }
     print_policy(p);
     print_statistics(&p->statistics);
 }

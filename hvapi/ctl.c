@@ -9,6 +9,16 @@
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
+#include <string.h>
+
+/* Of rtc and pit. */
+#define SUPERVISION_MODES                                                                        \
+    "  slew     What the guest loses is made up, smoothly, as its policy says. Where the VMM\n"  \
+    "           does so itself, it is only counted, unless --force is given.\n"                  \
+    "  observe  What it loses is only counted; 'hvtimerctl status DOMAIN' shows it.\n"           \
+    "  off      Its timer is left alone.\n\n"                                                    \
+    "The rate is the guest's own choice, and is learnt. A partition has one timer: the one of\n" \
+    "'hvtimerctl enable' is to be disabled first."
 
 static const struct ctl_verb verbs[] = {
     {"list", "", "List the partitions, one line each", ctl_list},
@@ -17,6 +27,13 @@ static const struct ctl_verb verbs[] = {
     {"set", "DOMAIN PROPERTY VALUE", "Set EmulatedTimerPeriod or EmulatedTimerControl", ctl_set},
     {"enable", "DOMAIN", "Start the timer: period, vector and destination in one step", ctl_enable},
     {"disable", "DOMAIN", "Stop the timer", ctl_disable},
+    {"rtc", "DOMAIN slew|observe|off",
+     "Make up lost RTC interrupts: old Windows counts them to keep time\n\n"
+     "Windows 2000, XP, 2003, Vista, 7 and 2008 add a fixed time per interrupt of the RTC:\n"
+     "with each one that they lose, their clock falls behind.\n\n" SUPERVISION_MODES,
+     ctl_rtc},
+    {"pit", "DOMAIN slew|observe|off",
+     "Make up lost PIT interrupts, for guests that count those\n\n" SUPERVISION_MODES, ctl_pit},
     {"policy", "DOMAIN", "Show the catch-up policy, or change parts of it", ctl_policy},
     {"reset-backlog", "DOMAIN", "Give up the ticks that are to be made up", ctl_reset_backlog},
     {"attach", "", "Make a KVM process that libvirt does not know a partition", ctl_attach},
@@ -30,7 +47,8 @@ static char *list_verbs(void)
     for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
         g_autofree char *call = g_strdup_printf("%s %s", verbs[i].name, verbs[i].arguments);
 
-        g_string_append_printf(text, "  %-28s  %s\n", call, verbs[i].summary);
+        g_string_append_printf(text, "  %-28s  %.*s\n", call, (int)strcspn(verbs[i].summary, "\n"),
+                               verbs[i].summary);
     }
     g_string_append(text, "\nDOMAIN is a partition's name, UUID or id. "
                           "'hvtimerctl VERB --help' shows a verb's options.");

@@ -25,7 +25,7 @@ struct ctl {
 struct ctl_verb {
     const char *name;
     const char *arguments; /* "DOMAIN PROPERTY VALUE": a word for each, or "" */
-    const char *summary;   /* one line */
+    const char *summary;   /* one line, for the list of verbs; below it, more for its --help */
     gboolean (*run)(struct ctl *ctl, GError **error);
 };
 
@@ -41,6 +41,8 @@ gboolean ctl_get(struct ctl *ctl, GError **error);
 gboolean ctl_set(struct ctl *ctl, GError **error);
 gboolean ctl_enable(struct ctl *ctl, GError **error);
 gboolean ctl_disable(struct ctl *ctl, GError **error);
+gboolean ctl_rtc(struct ctl *ctl, GError **error);
+gboolean ctl_pit(struct ctl *ctl, GError **error);
 gboolean ctl_policy(struct ctl *ctl, GError **error);
 gboolean ctl_reset_backlog(struct ctl *ctl, GError **error);
 gboolean ctl_attach(struct ctl *ctl, GError **error);

@@ -185,6 +185,8 @@ static void take_reply(struct run *run)
     result->stall_ns = reply.stall_ns;
     result->old_entry = reply.old_entry;
     memcpy(result->entries, reply.entries, sizeof(result->entries));
+    memcpy(result->pic_base, reply.pic_base, sizeof(result->pic_base));
+    memcpy(result->pic_mask, reply.pic_mask, sizeof(result->pic_mask));
     run->result = g_steal_pointer(&result);
     run->answered = TRUE;
 }
@@ -281,7 +283,8 @@ static gboolean fill_in(const struct attach_job *job, struct attach_request *ret
                                            .start_time = job->start_time,
                                            .pin = job->pin,
                                            .pins = job->pins,
-                                           .flags = job->edge ? ATTACH_EDGE : 0,
+                                           .flags = (job->edge ? ATTACH_EDGE : 0) |
+                                                    (job->pulse ? ATTACH_WITH_PULSE : 0),
                                            .entry = job->entry,
                                            .expected = job->expected};
     return job->start_time != 0 || process_start_time(job->pid, &ret_request->start_time, error);

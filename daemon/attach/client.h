@@ -17,6 +17,8 @@ struct attach_result {
     uint64_t stall_ns;
     uint64_t old_entry;
     uint64_t entries[ATTACH_PINS];
+    uint8_t pic_base[ATTACH_PICS];
+    uint8_t pic_mask[ATTACH_PICS];
 };
 
 /* What a request is about; the rest of struct attach_request is filled in. @start_time: 0 for the
@@ -28,6 +30,7 @@ struct attach_job {
     uint32_t pin;      /* a GSI for LISTEN and PULSE; ATTACH_PIN_ANY for BORROW */
     uint32_t pins;     /* ATTACH_PIN_ANY: those that may be taken, a bit each; 0: all */
     gboolean edge;     /* BORROW */
+    gboolean pulse;    /* LISTEN: a plain irqfd too */
     uint64_t entry;    /* BORROW, REROUTE, RETURN; see attach_entry() */
     uint64_t expected; /* REROUTE, RETURN */
 };

@@ -152,17 +152,16 @@ bool kvm_irqfd(struct worker *worker, int trigger_remote, unsigned gsi, int resa
            vm_ioctl(worker, "KVM_IRQFD", KVM_IRQFD, IRQFD_OFFSET, failure);
 }
 
-bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure)
+static bool prepare_get(struct worker *worker, uint32_t chip_id, struct failure *failure)
 {
-    struct kvm_irqchip chip = {.chip_id = KVM_IRQCHIP_IOAPIC};
+    struct kvm_irqchip chip = {.chip_id = chip_id};
 
     return write_data(worker, IRQCHIP_OFFSET, &chip, sizeof(chip), failure) &&
            worker_enter(worker, SYS_ioctl, vm(worker), KVM_GET_IRQCHIP,
                         worker->data + IRQCHIP_OFFSET, failure);
 }
 
-bool kvm_finish_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
-                           struct failure *failure)
+static bool finish_get(struct worker *worker, void *ret_state, size_t size, struct failure *failure)
 {
     long result;
 
@@ -174,9 +173,28 @@ bool kvm_finish_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_s
     }
     return target_read(worker->target,
                        worker->data + IRQCHIP_OFFSET + offsetof(struct kvm_irqchip, chip),
-                       ret_state, sizeof(*ret_state)) ||
+                       ret_state, size) ||
            fail(failure, ATTACH_GONE, "process %d ended while it was attached to",
                 worker->target->pid);
+}
+
+bool kvm_get_pic(struct worker *worker, unsigned pic, struct kvm_pic_state *ret_state,
+                 struct failure *failure)
+{
+    return prepare_get(worker, pic == 0 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
+                       failure) &&
+           finish_get(worker, ret_state, sizeof(*ret_state), failure);
+}
+
+bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure)
+{
+    return prepare_get(worker, KVM_IRQCHIP_IOAPIC, failure);
+}
+
+bool kvm_finish_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
+                           struct failure *failure)
+{
+    return finish_get(worker, ret_state, sizeof(*ret_state), failure);
 }
 
 bool kvm_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,

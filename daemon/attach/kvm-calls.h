@@ -20,6 +20,10 @@ bool kvm_irqfd(struct worker *worker, int trigger_remote, unsigned gsi, int resa
 bool kvm_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
                     struct failure *failure);
 
+/* @pic: 0 for the master, 1 for the slave. */
+bool kvm_get_pic(struct worker *worker, unsigned pic, struct kvm_pic_state *ret_state,
+                 struct failure *failure);
+
 /* For haste, in steps: the worker waits in front of its KVM_GET_IRQCHIP; runs it; runs
  * KVM_SET_IRQCHIP with what was changed. */
 bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure);

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 #define ATTACH_MAGIC   UINT32_C(0x68767461) /* "hvta" */
-#define ATTACH_VERSION UINT32_C(1)
+#define ATTACH_VERSION UINT32_C(2)
 
 #define ATTACH_PINS       24u
+#define ATTACH_PICS       2u /* master, slave */
 #define ATTACH_FDS        3u /* most that come with a reply */
 #define ATTACH_REASON_MAX 512u
 #define ATTACH_PIN_ANY    UINT32_MAX
@@ -26,10 +27,11 @@
 /* Descriptors are eventfds, in the order named. The VMM keeps none: an irqfd lives for as long as
  * the receiver keeps its trigger open, and goes with it. */
 enum attach_kind {
-    /* All redirection entries. Stops one thread that is not a vCPU. */
+    /* All redirection entries, and the PICs. Stops one thread that is not a vCPU. */
     ATTACH_READ = 1,
     /* A listener on `pin` (a GSI): trigger, never to be written, and the resamplefd that counts
-     * EOIs. Stops one thread that is not a vCPU. */
+     * EOIs. With ATTACH_WITH_PULSE also the trigger of a plain irqfd on the same GSI. Tells what
+     * READ does. Stops one thread that is not a vCPU. */
     ATTACH_LISTEN,
     /* A plain irqfd on `pin` (a GSI): trigger. Stops one thread that is not a vCPU. */
     ATTACH_PULSE,
@@ -44,7 +46,9 @@ enum attach_kind {
     ATTACH_RETURN,
 };
 
-#define ATTACH_EDGE 1u /* request flags */
+/* Request flags. */
+#define ATTACH_EDGE       1u /* BORROW */
+#define ATTACH_WITH_PULSE 2u /* LISTEN */
 
 /* An entry of the IOAPIC's redirection table, as KVM and the guest see it. */
 #define ATTACH_ENTRY_VECTOR      UINT64_C(0xff)
@@ -98,7 +102,10 @@ struct attach_reply {
         stall_ns; /* from stopping the first vCPU thread to letting the last one go; 0: none was */
     uint32_t pin; /* the one that was borrowed */
     uint32_t flags;
-    uint64_t old_entry;             /* BORROW, REROUTE, RETURN: what `pin` had */
-    uint64_t entries[ATTACH_PINS];  /* all kinds but LISTEN, PULSE: as they were before */
+    uint64_t old_entry;            /* BORROW, REROUTE, RETURN: what `pin` had */
+    uint64_t entries[ATTACH_PINS]; /* all kinds but PULSE: as they were before */
+    uint8_t pic_base[ATTACH_PICS]; /* READ, LISTEN: the vector of a PIC's line 0 (from ICW2) */
+    uint8_t pic_mask[ATTACH_PICS]; /* READ, LISTEN: its lines that are masked, a bit each */
+    uint32_t reserved;
     char reason[ATTACH_REASON_MAX]; /* not OK: what was asked, what was wrong, what to do */
 };

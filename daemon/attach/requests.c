@@ -256,6 +256,25 @@ static bool make_listener(struct session *session, uint32_t gsi, unsigned first)
                      &session->failure);
 }
 
+static bool make_pulse(struct session *session, uint32_t gsi, unsigned trigger)
+{
+    return kvm_irqfd(&session->worker, session->remotes[trigger], gsi, -1, &session->failure);
+}
+
+static bool tell_pics(struct session *session)
+{
+    for (unsigned pic = 0; pic < ATTACH_PICS; pic++) {
+        struct kvm_pic_state state;
+
+        if (!kvm_get_pic(&session->worker, pic, &state, &session->failure)) {
+            return false;
+        }
+        session->reply.pic_base[pic] = state.irq_base;
+        session->reply.pic_mask[pic] = state.imr;
+    }
+    return true;
+}
+
 static bool run_read(struct session *session)
 {
     struct kvm_ioapic_state state;
@@ -265,18 +284,23 @@ static bool run_read(struct session *session)
     }
     session->reply.pin = session->request->pin;
     tell_entries(session, &state);
-    return true;
+    return tell_pics(session);
 }
 
+/* What is told is read while the listener is there already: a change from then on may be noticed by
+ * what it hears. */
 static bool run_listen(struct session *session)
 {
-    return make_eventfds(session, 2) && make_listener(session, session->request->pin, 0);
+    bool pulse = (session->request->flags & ATTACH_WITH_PULSE) != 0;
+    uint32_t gsi = session->request->pin;
+
+    return make_eventfds(session, pulse ? 3 : 2) && make_listener(session, gsi, 0) &&
+           (!pulse || make_pulse(session, gsi, 2)) && run_read(session);
 }
 
 static bool run_pulse(struct session *session)
 {
-    return make_eventfds(session, 1) && kvm_irqfd(&session->worker, session->remotes[0],
-                                                  session->request->pin, -1, &session->failure);
+    return make_eventfds(session, 1) && make_pulse(session, session->request->pin, 0);
 }
 
 static bool run_borrow(struct session *session)
@@ -288,8 +312,7 @@ static bool run_borrow(struct session *session)
         !choose_pin(session, &state) || !make_eventfds(session, edge ? 3 : 2)) {
         return false;
     }
-    if (edge && !kvm_irqfd(&session->worker, session->remotes[0], session->reply.pin, -1,
-                           &session->failure)) {
+    if (edge && !make_pulse(session, session->reply.pin, 0)) {
         return false;
     }
     return make_listener(session, session->reply.pin, edge ? 1 : 0) &&
@@ -335,6 +358,11 @@ static bool check_route(struct session *session, uint64_t entry)
     return true;
 }
 
+static uint32_t known_flags(uint32_t kind)
+{
+    return kind == ATTACH_BORROW ? ATTACH_EDGE : kind == ATTACH_LISTEN ? ATTACH_WITH_PULSE : 0;
+}
+
 static bool check(struct session *session)
 {
     const struct attach_request *request = session->request;
@@ -344,7 +372,7 @@ static bool check(struct session *session)
 
     if (request->magic != ATTACH_MAGIC || request->version != ATTACH_VERSION ||
         request->kind < ATTACH_READ || request->kind > ATTACH_RETURN || request->pid <= 0 ||
-        (request->flags & ~ATTACH_EDGE) != 0) {
+        (request->flags & ~known_flags(request->kind)) != 0) {
         return fail(&session->failure, ATTACH_BAD_REQUEST,
                     "the request can't be understood: daemon and helper are not of one build");
     }

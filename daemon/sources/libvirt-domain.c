@@ -49,6 +49,25 @@ static void apply_timer(struct domain *domain)
     }
 }
 
+/* What differs from @before, so that what was set by other means stays. One that is given up goes
+ * before its timer's place is taken, a new one comes after. */
+static void apply_supervision(struct domain *domain, const struct supervision *before, gboolean end)
+{
+    static const struct supervision none = SUPERVISION_NONE;
+    const struct supervision *now = &domain->assist.supervision;
+    char *name = g_strdup(guest_identity(domain->guest)->name);
+
+    if (supervision_equal(before, now)) {
+        g_free(name);
+    } else if (end && before->timer != BASE_TIMER_NONE && before->timer != now->timer) {
+        guest_supervise(domain->guest, &none, on_applied, name);
+    } else if (!end && now->timer != BASE_TIMER_NONE) {
+        guest_supervise(domain->guest, now, on_applied, name);
+    } else {
+        g_free(name);
+    }
+}
+
 static struct ticker_policy policy_of(const struct domain *domain, const struct assist *assist)
 {
     struct ticker_policy policy = domain->context->config->policy;
@@ -70,9 +89,11 @@ static void apply(struct domain *domain, const struct assist *before)
     if (memcmp(&old, &new, sizeof old) != 0 && !guest_set_policy(domain->guest, &new, &error)) {
         g_warning("%s", error->message);
     }
+    apply_supervision(domain, &before->supervision, TRUE);
     if (before->timer || domain->assist.timer) {
         apply_timer(domain);
     }
+    apply_supervision(domain, &before->supervision, FALSE);
 }
 
 static void report(struct domain *domain, const GError *error)
@@ -171,6 +192,12 @@ gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, const struct 
         assist = (struct assist)ASSIST_NONE; /* what is not valid is replaced */
     }
     change(&assist, user_data);
+    const char *conflict = assist_conflict(&assist);
+    if (conflict != NULL) {
+        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OBJECT_IN_USE,
+                    "the metadata of domain %s would have %s", virDomainGetName(handle), conflict);
+        return FALSE;
+    }
     g_autofree char *after = assist_to_xml(&assist);
     if (virDomainSetMetadata(handle, VIR_DOMAIN_METADATA_ELEMENT, after, METADATA_KEY,
                              ASSIST_NAMESPACE, flag) != 0) {

@@ -4,7 +4,9 @@
 
 #include "common/status.h"
 #include "daemon/attach/process.h"
+#include "daemon/base-timer/qemu-options.h"
 #include "daemon/injectors/pin.h"
+#include "daemon/injectors/shared-line.h"
 #include <errno.h>
 #include <glib-unix.h>
 #include <sys/syscall.h>
@@ -14,6 +16,7 @@ struct vm_process {
     struct guest *guest;
     const struct config *config;
     struct attach_queue *queue;
+    pid_t pid;
     int pidfd;
     guint watch; /* of pidfd: readable when the process has ended */
     vm_process_ended_func ended;
@@ -51,6 +54,36 @@ static void attach(const char *name, uint64_t control, guest_attached_func done,
         return;
     }
     injector_pin_borrow(process->queue, pin_mask(&process->config->pins), control, done, done_data);
+}
+
+/* Without it the rate has to be told from what the guest takes, which is less sure. */
+static struct kvm_trace *open_trace(const struct vm_process *process, enum base_timer timer)
+{
+    const uint16_t *ports = timer == BASE_TIMER_RTC ? injector_rtc_ports : injector_pit_ports;
+    g_autoptr(GError) error = NULL;
+    struct kvm_trace *trace =
+        kvm_trace_new(process->pid, ports, G_N_ELEMENTS(injector_rtc_ports), &error);
+
+    if (trace == NULL) {
+        g_warning("process %d: what the guest tells its timer can't be seen: %s", (int)process->pid,
+                  error->message);
+    }
+    return trace;
+}
+
+static void watch(enum base_timer timer, guest_attached_func done, gpointer done_data,
+                  gpointer user_data)
+{
+    struct vm_process *process = user_data;
+    g_autoptr(GError) error = NULL;
+    gboolean makes_up;
+
+    if (!qemu_makes_up(process->pid, timer, &makes_up, &error)) {
+        done(NULL, error, done_data);
+        return;
+    }
+    injector_shared_line_open(process->queue, timer, open_trace(process, timer), makes_up, done,
+                              done_data);
 }
 
 static void free_process(gpointer data)
@@ -110,9 +143,11 @@ gboolean vm_process_start(struct guest *guest, pid_t pid, const struct config *c
     process->config = config;
     process->ended = ended;
     process->user_data = user_data;
+    process->pid = pid;
     process->queue = attach_queue_new(config->attach_helper, pid, start_time);
     process->pidfd = fd;
     process->watch = g_unix_fd_add(fd, G_IO_IN, on_ended, process);
-    guest_start(guest, (uint32_t)pid, &(struct guest_attacher){attach, process, free_process});
+    guest_start(guest, (uint32_t)pid,
+                &(struct guest_attacher){attach, watch, process, free_process});
     return TRUE;
 }

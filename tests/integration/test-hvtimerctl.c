@@ -1,26 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* hvtimerctl as scripts use it: what it prints, its JSON, and its exit status for each kind of
  * error. */
-#include "tests/support/fixture.h"
+#include "tests/integration/test-hvtimerctl.h"
+
 #include "tests/support/test.h"
 #include <hvapi/hvapi.h>
-#include <json-c/json.h>
 #include <string.h>
-
-enum { DONE = 0, FAILED = 1, USAGE = 2, NO_PARTITION = 3, UNSUPPORTED = 4 };
 
 static const char config[] = "{\"models\": [\"m0\", \"m1\"], \"engine\": {\"priority\": 0}}";
 
-static void up(struct fixture *fixture)
+void up(struct fixture *fixture)
 {
     HV_PARTITION_ID id;
 
     fixture_up(fixture, config);
     test_wait_until(10, hvapi_lookup_partition("m1", &id) == HV_STATUS_SUCCESS);
 }
-
-typedef struct json_object Json;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
 
 static Json *json_of(struct fixture *f, const char *command)
 {
@@ -32,7 +27,7 @@ static Json *json_of(struct fixture *f, const char *command)
     return json;
 }
 
-static Json *member(Json *json, const char *path)
+Json *member(Json *json, const char *path)
 {
     g_auto(GStrv) names = g_strsplit(path, ".", -1);
 
@@ -42,10 +37,10 @@ static Json *member(Json *json, const char *path)
     return json;
 }
 
-#define assert_number(json, path, expected) \
-    g_assert_cmpfloat(json_object_get_double(member(json, path)), ==, expected)
-#define assert_text(json, path, expected) \
-    g_assert_cmpstr(json_object_get_string(member(json, path)), ==, expected)
+gboolean has_member(Json *json, const char *name)
+{
+    return json_object_object_get_ex(json, name, NULL);
+}
 
 /* Every key of the contract, of its type. */
 static void test_status(void)
@@ -88,6 +83,7 @@ static void test_status(void)
     member(status, "lateness_us.p50");
     member(status, "lateness_us.p99");
     member(status, "lateness_us.max");
+    g_assert_false(has_member(status, "supervision")); /* of nothing */
     assert_number(status, "period_ns", 0);
     assert_text(status, "emulated_timer_control", "0x0000000000000000");
     g_autoptr(Json) list = json_of(&f, "hvtimerctl list --json");
@@ -201,6 +197,14 @@ static void test_errors(void)
         {"hvtimerctl enable m0 --period 1us --vector 0x50", FAILED, "period_min"},
         {"hvtimerctl enable m0 --period 1ms --vector 0x50 --injector pin", UNSUPPORTED, "model"},
         {"hvtimerctl enable m0 --period 1ms --vector 0x50 --config", UNSUPPORTED, "libvirt"},
+        {"hvtimerctl rtc m0", USAGE, "rtc takes DOMAIN slew|observe|off; 1 given"},
+        {"hvtimerctl pit m0 slew observe", USAGE, "pit takes DOMAIN slew|observe|off; 3 given"},
+        {"hvtimerctl rtc m0 quickly", USAGE, "'quickly' is not a mode; give slew, observe or off"},
+        {"hvtimerctl pit m0 Slew --config", USAGE, "'Slew' is not a mode"},
+        {"hvtimerctl rtc m0 ''", USAGE, "give slew, observe or off"},
+        {"hvtimerctl rtc m0 slew --slowly", USAGE, "--slowly"},
+        {"hvtimerctl rtc nobody slew", NO_PARTITION, "nobody"},
+        {"hvtimerctl pit nobody off --config", NO_PARTITION, "nobody"},
         {"hvtimerctl policy m0 --policy frantic", FAILED, "frantic"},
         {"hvtimerctl policy m0 --threshold 0", FAILED, "threshold"},
         {"hvtimerctl --bus unix:path=/nowhere list", FAILED, "/nowhere"},
@@ -241,5 +245,6 @@ int main(int argc, char **argv)
     g_test_add_func("/hvtimerctl/reset-backlog", test_reset_backlog);
     g_test_add_func("/hvtimerctl/errors", test_errors);
     g_test_add_func("/hvtimerctl/no-daemon", test_no_daemon);
+    add_supervision_tests();
     return g_test_run();
 }

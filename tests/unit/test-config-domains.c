@@ -48,6 +48,20 @@ static void test_values(struct config_files *f, G_GNUC_UNUSED gconstpointer data
          "<assist><catchup on-resume='freeze'/></assist>"},
         {",\"policy\":{\"slew\":5},\"timer\":{\"period\":\"1ms\",\"vector\":\"0x50\"}",
          "<assist><timer period='1ms' vector='80'/><catchup slew='5'/></assist>"},
+        {",\"rtc\":{\"mode\":\"slew\",\"force\":true}",
+         "<assist><rtc mode='slew' force='yes'/></assist>"},
+        {",\"rtc\":{\"force\":false,\"#\":\"a comment\",\"mode\":\"observe\"}",
+         "<assist><rtc mode='observe'/></assist>"},
+        {",\"pit\":{\"mode\":\"slew\"},\"policy\":{\"slew\":5},\"rtc\":{\"mode\":\"off\"}",
+         "<assist><pit mode='slew'/><catchup slew='5'/></assist>"},
+        {",\"rtc\":{\"mode\":\"off\",\"force\":true},\"pit\":{\"mode\":\"observe\"}",
+         "<assist><pit mode='observe'/></assist>"},
+        {",\"pit\":{\"mode\":\"off\",\"force\":true}", "<assist/>"},
+        {",\"pit\":{\"mode\":\"off\"},\"timer\":{\"period\":\"1ms\",\"vector\":80}",
+         "<assist><timer period='1ms' vector='80'/></assist>"},
+        {",\"rtc\":{\"mode\":\"slew\"},"
+         "\"timer\":{\"period\":\"1ms\",\"vector\":80,\"enabled\":false}",
+         "<assist><timer period='1ms' vector='80' enabled='no'/><rtc mode='slew'/></assist>"},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
@@ -183,7 +197,7 @@ static void test_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer dat
         {"{\"match\":5}", ": domains[0].match can't be 5", "UUID"},
         {"{\"match\":\"a\\u0000b\"}", ": domains[0].match can't be", "printable"},
         {"{\"match\":\"a\",\"macth\":\"b\"}", ": domains[0].macth is not a key",
-         "match, timer, policy"},
+         "match, timer, rtc, pit, policy"},
         {"{\"match\":\"a\",\"#\":5}", ": domains[0].# can't be 5", "comment"},
         {"{\"match\":\"a\",\"timer\":[]}", ": domains[0].timer can't be", "an object"},
         {"{\"match\":\"a\",\"policy\":null}", ": domains[0].policy can't be", "an object"},
@@ -244,6 +258,38 @@ static void test_timer_refused(struct config_files *f, G_GNUC_UNUSED gconstpoint
     }
 }
 
+static void test_supervision_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
+{
+#define TIMER "\"timer\":{\"period\":\"1ms\",\"vector\":80}"
+    static const char *const rows[][3] = {
+        {"\"rtc\":{}", ".rtc has no mode", "\"observe\""},
+        {"\"pit\":{\"force\":true}", ".pit has no mode", "{\"mode\": \"slew\"}"},
+        {"\"rtc\":\"slew\"", ".rtc can't be \"slew\"", "an object"},
+        {"\"rtc\":null", ".rtc can't be null", "an object"},
+        {"\"rtc\":{\"mode\":\"Slew\"}", ".rtc.mode can't be \"Slew\"", "\"observe\", \"slew\""},
+        {"\"rtc\":{\"mode\":2}", ".rtc.mode can't be 2", "\"slew\""},
+        {"\"rtc\":{\"mode\":\"slew\\u0000\"}", ".rtc.mode can't be", "\"slew\""},
+        {"\"pit\":{\"mode\":null}", ".pit.mode can't be null", "\"off\""},
+        {"\"pit\":{\"mode\":\"slew\",\"force\":\"yes\"}", ".pit.force can't be \"yes\"",
+         "true or false"},
+        {"\"rtc\":{\"mode\":\"slew\",\"rate\":64}", ".rtc.rate is not a key", "mode, force"},
+        {"\"rtc\":{\"mode\":\"slew\"},\"pit\":{\"mode\":\"observe\"}", " has both rtc and pit",
+         "one timer"},
+        {TIMER ",\"rtc\":{\"mode\":\"slew\"}", " has both an enabled timer and rtc", "disable"},
+        {"\"pit\":{\"mode\":\"observe\"}," TIMER, " has both an enabled timer and pit", "remove"},
+    };
+#undef TIMER
+
+    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *text =
+            g_strdup_printf("{\"domains\":[{\"match\":\"a\"},{\"match\":\"b\",%s}]}", rows[i][0]);
+        g_autofree char *place = g_strdup_printf("hvtimerd.json: domains[1]%s", rows[i][1]);
+
+        config_files_write(f, text);
+        config_files_assert_refused(f, CONFIG_ERROR, CONFIG_ERROR_VALUE, place, rows[i][2]);
+    }
+}
+
 /* A drop-in's mistake is the drop-in's, counted from its own beginning. */
 static void test_drop_in_refused(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
@@ -267,6 +313,7 @@ int main(int argc, char **argv)
     add("policy-over-the-daemons", test_policy_over_the_daemons);
     add("refused", test_refused);
     add("timer-refused", test_timer_refused);
+    add("supervision-refused", test_supervision_refused);
     add("drop-in-refused", test_drop_in_refused);
     return g_test_run();
 }

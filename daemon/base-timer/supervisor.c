@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The catch-up arithmetic of a supervised timer: see supervisor.h. */
+#include "daemon/base-timer/supervisor.h"
+
+#include <string.h>
+
+#define NS_PER_S UINT64_C(1000000000)
+
+/* A tick is missing, and not only late, if it was owed for one to two of these: QEMU's main loop,
+ * when it has been kept from running, raises what it is late with in one go, and then no more. Two
+ * looks fit into each, and one and a half periods, so that one look comes soon after a tick. */
+#define SPAN_NS (2 * SUPERVISOR_WAKE_NS)
+/* A pulse that was not followed by any tick met a guest that does not run. */
+#define PULSE_PATIENCE_NS UINT64_C(100000000)
+/* Ticks that stay away for so long, if nothing tells why, were turned off by the guest. */
+#define SILENCE_NS UINT64_C(1000000000)
+/* A guest that turns them off for so long does not count by them any more. */
+#define OFF_NS UINT64_C(1000000000)
+/* A top-up may be so much earlier than the pace says (0.5 ms), as the one before may have been
+ * late: the slot sets the time, the pace only how often. */
+#define LATE_HZ 2000
+/* How late the news of a suspend may be. */
+#define SUSPEND_TOLD_NS UINT64_C(200000000)
+/* How long the phase of a rate that was told from acknowledgements is adjusted. */
+#define CALIBRATION_NS UINT64_C(1000000000)
+/* Register C counts as polled if it is read without PF at every other of so many ticks. */
+#define POLLED_OF 32
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t min_i64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+void supervisor_init(struct supervisor *s, const struct supervisor_clock *clock,
+                     const struct ticker_policy *policy, bool traced, uint64_t now)
+{
+    memset(s, 0, sizeof *s);
+    s->policy = *policy;
+    s->clock = *clock;
+    s->traced = traced;
+    s->epoch_ns = s->now_ns = s->off_ns = s->answered_ns = s->span_ns = now;
+    rate_guess_init(&s->guess, now, 0);
+}
+
+/* Ticks of the timer's own, as far as can be known: ours are taken too, but for a few. */
+static uint64_t own_ticks(const struct supervisor *s)
+{
+    return s->counts.acknowledged - s->counts.injected;
+}
+
+void supervisor_resume(struct supervisor *s, const struct ticker_counts *counts,
+                       struct period period)
+{
+    uint64_t missing = counts->in_flight + counts->backlog;
+
+    s->counts = *counts;
+    s->guess.taken = own_ticks(s);
+    s->taken_at_pulse = counts->acknowledged;
+    if (period.numerator != 0) {
+        s->last_length =
+            (uint32_t)((period.numerator * s->clock.hz / period.denominator + NS_PER_S / 2) /
+                       NS_PER_S);
+        s->owed = (int64_t)(missing * s->last_length);
+    }
+}
+
+/* ---- time ---- */
+
+static uint64_t length_ns(const struct supervisor *s, uint64_t counts)
+{
+    return counts * NS_PER_S / s->clock.hz;
+}
+
+/* Accounts for the time up to @now. Events may be told of a little late: time does not go back. */
+static void account(struct supervisor *s, uint64_t now)
+{
+    if (now <= s->now_ns) {
+        return;
+    }
+    s->now_ns = now;
+    uint64_t seconds = (now - s->epoch_ns) / NS_PER_S;
+    uint64_t counts = (now - s->epoch_ns - seconds * NS_PER_S) * s->clock.hz / NS_PER_S;
+    uint64_t passed = seconds * s->clock.hz + counts - s->elapsed;
+
+    s->epoch_ns += seconds * NS_PER_S;
+    s->elapsed = counts;
+    if (s->length == 0) {
+        return;
+    }
+    s->since_tick = (s->since_tick + passed) % s->length;
+    if (!s->frozen || s->policy.catch_up_suspends) {
+        s->owed += (int64_t)passed;
+        s->line -= (int64_t)(passed * s->policy.slew);
+    }
+}
+
+/* ---- debt ---- */
+
+/* Whole ticks of what is owed. */
+static uint64_t ticks_owed(const struct supervisor *s, int64_t owed)
+{
+    uint32_t length = s->last_length;
+
+    return owed > 0 && length != 0 ? (uint64_t)owed / length : 0;
+}
+
+static void skip(struct supervisor *s, uint64_t ticks)
+{
+    int64_t counts = (int64_t)(ticks * s->last_length);
+
+    s->counts.skipped += ticks;
+    s->owed -= counts;
+    s->owed_at_last -= counts;
+    s->least[0] -= counts;
+    s->least[1] -= counts;
+    s->line -= counts * 100;
+}
+
+/* Without the part of the tick that is not due yet, so that no change of the rate moves it. */
+static int64_t due_debt(const struct supervisor *s)
+{
+    return s->owed - (int64_t)s->since_tick;
+}
+
+static void give_up(struct supervisor *s)
+{
+    skip(s, ticks_owed(s, s->owed));
+    s->catching_up = false;
+}
+
+static void count(struct supervisor *s)
+{
+    uint64_t ticks = ticks_owed(s, s->owed);
+
+    s->counts.in_flight = ticks > 0;
+    s->counts.backlog = ticks - s->counts.in_flight;
+    s->counts.due = s->counts.acknowledged + ticks + s->counts.skipped;
+}
+
+/* The guest has taken a tick of @length. */
+static void take(struct supervisor *s, uint32_t length)
+{
+    s->counts.acknowledged++;
+    if (s->frozen && !s->policy.catch_up_suspends) {
+        return; /* it runs again, before that was told: so much time has passed for it */
+    }
+    s->owed -= length;
+    s->owed_at_last = s->owed;
+}
+
+static void forget_least(struct supervisor *s)
+{
+    s->least[0] = s->least[1] = min_i64(s->owed, 0);
+    s->span_ns = s->now_ns;
+}
+
+/* The least that was owed in the span before and in this one. */
+static int64_t lasting_debt(struct supervisor *s)
+{
+    uint64_t span = max_u64(SPAN_NS / 2, length_ns(s, s->length) * 3 / 2);
+
+    s->least[1] = min_i64(s->least[1], s->owed);
+    if (s->now_ns - s->span_ns >= span) {
+        s->span_ns = s->now_ns;
+        s->least[0] = s->least[1];
+        s->least[1] = s->owed;
+    }
+    return min_i64(s->least[0], s->least[1]);
+}
+
+/* ---- the rate ---- */
+
+/* When the timer's next tick comes: QEMU's RTC counts on from the last one, but is never late. */
+static void set_phase(struct supervisor *s, uint32_t length)
+{
+    if (s->length == 0 || s->clock.restarts || s->since_tick >= length) {
+        s->since_tick = 0;
+    }
+}
+
+void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
+                         enum supervisor_learned learned)
+{
+    account(s, now);
+    s->learned = learned;
+    if (length == 0) {
+        s->off_ns = s->length != 0 ? s->now_ns : s->off_ns;
+        s->length = 0;
+        return;
+    }
+    if (s->length == 0 && s->now_ns - s->off_ns >= OFF_NS) {
+        give_up(s);
+    }
+    set_phase(s, length);
+    phase_init(&s->phase);
+    if (s->length == 0) {
+        forget_least(s);
+    }
+    s->length = s->last_length = length;
+}
+
+static void restart_guess(struct supervisor *s)
+{
+    rate_guess_init(&s->guess, s->now_ns, own_ticks(s));
+}
+
+/* Is it worth while to look at how many ticks are taken? */
+static bool guesses(const struct supervisor *s)
+{
+    return s->clock.powers_of_two && !s->frozen &&
+           (s->learned == LEARNED_NOT ||
+            (s->learned == LEARNED_ACKNOWLEDGEMENTS && (!s->traced || s->doubtful)));
+}
+
+/* A faster one may be the timer's own catching up, as long as there is a debt. */
+static void follow_guess(struct supervisor *s)
+{
+    uint32_t hz = rate_guess_feed(&s->guess, s->now_ns, own_ticks(s));
+    uint32_t length = hz != 0 ? s->clock.hz / hz : 0;
+
+    s->doubtful = s->doubtful && length != s->length;
+    if (length == 0 || (s->learned != LEARNED_NOT &&
+                        (length == s->length || (length < s->length && s->owed > 0)))) {
+        return;
+    }
+    if (s->learned != LEARNED_NOT) {
+        s->owed = min_i64(s->owed, 0); /* it was counted by the wrong rate */
+    }
+    supervisor_set_rate(s, s->now_ns, length, LEARNED_ACKNOWLEDGEMENTS);
+    s->doubtful = false;
+    s->calibrated_ns = s->now_ns + CALIBRATION_NS;
+    forget_least(s);
+}
+
+/* Ticks are never taken before they are due: while it is not known well when that is, an early one
+ * tells. */
+static void calibrate(struct supervisor *s)
+{
+    if (s->now_ns < s->calibrated_ns && s->owed < 0) {
+        s->owed = 0;
+        s->since_tick = 0;
+    }
+}
+
+/* ---- what is seen ---- */
+
+/* Without a trace nothing tells a guest that does not run from one that has turned its timer off:
+ * after a long silence what was due meanwhile is given up, not replayed. */
+static void end_silence(struct supervisor *s)
+{
+    if (!s->traced && s->learned == LEARNED_ACKNOWLEDGEMENTS &&
+        s->now_ns - s->answered_ns >= SILENCE_NS) {
+        give_up(s);
+    }
+}
+
+void supervisor_acknowledge(struct supervisor *s, uint64_t n)
+{
+    if (n > 0 && s->handled != 0) {
+        take(s, s->handled);
+        s->handled = 0;
+        n--;
+    }
+    s->unattributed += n;
+}
+
+/* A tick of the timer's own was handled: they come in this phase. A count of lateness is less than
+ * any guest needs, and does no harm. */
+static void adjust_phase(struct supervisor *s)
+{
+    int32_t later;
+
+    if (phase_feed(&s->phase, s->since_tick, s->length, &later)) {
+        s->since_tick = (s->since_tick + s->length - (uint64_t)(int64_t)later) % s->length;
+    }
+}
+
+/* Outside a catch-up no tick is ours, and one read with PF is enough for each. */
+static void count_polls(struct supervisor *s, bool pending)
+{
+    if (s->catching_up || s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS) {
+        return;
+    }
+    s->polled += !pending;
+    s->polled_of += pending;
+    if (s->polled_of >= POLLED_OF) {
+        s->polls = s->polled >= s->polled_of / 2;
+        s->polled = s->polled_of = 0;
+    }
+}
+
+static void handled(struct supervisor *s, bool pending)
+{
+    if (s->length == 0) {
+        return;
+    }
+    count_polls(s, pending);
+    if (pending) {
+        adjust_phase(s);
+    }
+    if (s->unattributed > 0) {
+        s->unattributed--;
+        take(s, s->length);
+        calibrate(s);
+    } else {
+        s->handled = s->length;
+    }
+}
+
+void supervisor_event(struct supervisor *s, const struct base_event *event)
+{
+    account(s, event->time_ns);
+    switch (event->kind) {
+    case BASE_EVENT_RATE:
+        supervisor_set_rate(s, event->time_ns, event->length, LEARNED_TRACE);
+        break;
+    case BASE_EVENT_HANDLED:
+        handled(s, event->pending);
+        break;
+    case BASE_EVENT_CLOCK_SET:
+        give_up(s);
+        break;
+    case BASE_EVENT_NONE:
+        break;
+    }
+}
+
+void supervisor_events_lost(struct supervisor *s)
+{
+    if (s->learned == LEARNED_TRACE) {
+        s->learned = s->length != 0 ? LEARNED_ACKNOWLEDGEMENTS : LEARNED_NOT;
+        s->doubtful = true;
+        restart_guess(s);
+    }
+    s->handled = 0;
+}
+
+static void attribute_the_rest(struct supervisor *s)
+{
+    if (s->unattributed > 0) {
+        end_silence(s);
+        s->answered_ns = s->now_ns;
+    }
+    for (; s->unattributed > 0; s->unattributed--) {
+        take(s, s->length);
+    }
+    calibrate(s);
+}
+
+static void limit(struct supervisor *s)
+{
+    uint64_t most = max_u64((uint64_t)s->policy.limit_ms * s->clock.hz / 1000, s->last_length);
+
+    if (s->owed > 0 && (uint64_t)s->owed > most) {
+        skip(s, ((uint64_t)s->owed - most) / s->last_length);
+    }
+}
+
+void supervisor_advance(struct supervisor *s, uint64_t now)
+{
+    account(s, now);
+    attribute_the_rest(s);
+    if (guesses(s)) {
+        follow_guess(s);
+    }
+    if (s->last_length != 0) {
+        limit(s);
+    }
+    uint64_t missing = ticks_owed(s, lasting_debt(s));
+    if (s->policy.mode == TICKER_LAZY) {
+        skip(s, missing);
+        missing = 0;
+    }
+    if (!s->catching_up && missing >= s->policy.threshold) {
+        s->catching_up = true;
+        s->line = due_debt(s) * 100;
+    } else if (missing == 0) {
+        s->catching_up = false;
+    }
+    count(s);
+}
+
+/* ---- topping up ---- */
+
+/* Between two ticks of the timer's own, as far from them as can be, so that none merges: the next
+ * such moment after @now. */
+static uint64_t next_slot(const struct supervisor *s, uint64_t now)
+{
+    uint64_t slots = (s->policy.slew + 99) / 100 + 1; /* the first of them is the timer's own */
+    uint64_t next = s->since_tick * slots / s->length + 1;
+
+    if (next % slots == 0) {
+        next++;
+    }
+    /* A count more, as since_tick may be just below the moment itself. */
+    return now + length_ns(s, next * s->length / slots - s->since_tick + 1);
+}
+
+/* One is raised, and no tick was taken since: the guest does not run, it would only merge. Where
+ * nothing but its ticks tells that the timer is on, it takes one of these too. */
+static bool pulse_unanswered(const struct supervisor *s)
+{
+    uint64_t taken = s->counts.acknowledged - s->taken_at_pulse;
+
+    if (!s->traced) {
+        return taken < 2;
+    }
+    return s->pulsed_ns != 0 && taken == 0 && s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS;
+}
+
+/* Has the line fallen a tick below the debt? It does not get further away than that, so that what
+ * could not be raised in time is not raised in a burst. */
+static bool pace_allows(struct supervisor *s)
+{
+    int64_t tick = (int64_t)s->length * 100, debt = due_debt(s) * 100;
+    int64_t early = min_i64(tick / 2, (int64_t)s->clock.hz * 100 / LATE_HZ);
+
+    if (debt - s->line > tick) {
+        s->line = debt - tick;
+    }
+    return debt - s->line >= tick - early;
+}
+
+static bool may_top_up(const struct supervisor *s)
+{
+    return s->catching_up && s->policy.mode == TICKER_CATCHUP && s->length != 0 && !s->frozen &&
+           !s->polls;
+}
+
+enum ticker_action supervisor_next(struct supervisor *s, uint64_t now, uint64_t *ret_when)
+{
+    *ret_when = now + SUPERVISOR_WAKE_NS;
+    if (!may_top_up(s)) {
+        s->slot_ns = 0;
+        return TICKER_WAIT_UNTIL;
+    }
+    bool slot = s->slot_ns != 0 && now >= s->slot_ns;
+    if (s->slot_ns == 0 || slot) {
+        s->slot_ns = next_slot(s, now);
+    }
+    *ret_when = min_u64(*ret_when, s->slot_ns);
+    return slot && !pulse_unanswered(s) && pace_allows(s) ? TICKER_INJECT : TICKER_WAIT_UNTIL;
+}
+
+void supervisor_injected(struct supervisor *s, uint64_t now)
+{
+    s->counts.injected++;
+    s->pulsed_ns = now;
+    s->taken_at_pulse = s->counts.acknowledged;
+}
+
+/* ---- changes ---- */
+
+/* It is told a little late: what passed since the last tick, but for one more, was not the guest's
+ * time any more. */
+void supervisor_freeze(struct supervisor *s, uint64_t now)
+{
+    account(s, now);
+    int64_t late = s->owed - s->owed_at_last - (int64_t)s->length;
+    int64_t most = (int64_t)(SUSPEND_TOLD_NS * s->clock.hz / NS_PER_S);
+
+    if (!s->frozen && !s->policy.catch_up_suspends && late > 0) {
+        s->owed -= min_i64(late, most);
+        count(s);
+    }
+    s->frozen = true;
+}
+
+void supervisor_thaw(struct supervisor *s, uint64_t now)
+{
+    if (s->frozen) {
+        account(s, now);
+        s->frozen = false;
+        s->answered_ns = s->now_ns;
+        restart_guess(s);
+        forget_least(s);
+    }
+}
+
+void supervisor_set_policy(struct supervisor *s, const struct ticker_policy *policy, uint64_t now)
+{
+    account(s, now);
+    if (s->policy.mode == TICKER_OBSERVE && policy->mode != TICKER_OBSERVE) {
+        give_up(s); /* what was only observed is not replayed */
+    }
+    s->policy = *policy;
+    count(s);
+}
+
+void supervisor_reset_backlog(struct supervisor *s, uint64_t now)
+{
+    account(s, now);
+    give_up(s);
+    count(s);
+}
+
+void supervisor_guest_reset(struct supervisor *s, uint64_t now)
+{
+    account(s, now);
+    give_up(s);
+    s->handled = 0;
+    s->polls = false;
+    s->polled = s->polled_of = 0;
+    s->length = 0;
+    s->off_ns = s->now_ns;
+    s->learned = s->traced ? LEARNED_TRACE : LEARNED_NOT;
+    restart_guess(s);
+    count(s);
+}
+
+struct period supervisor_period(const struct supervisor *s)
+{
+    struct period period = {.numerator = 0, .denominator = 1};
+
+    if (s->last_length != 0) {
+        period_make((uint64_t)s->last_length * NS_PER_S, s->clock.hz, &period);
+    }
+    return period;
+}
