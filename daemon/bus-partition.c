@@ -108,18 +108,19 @@ struct timer_change {
     struct supervision supervision; /* of a Supervise */
 };
 
-static void change_assist(struct assist *assist, gpointer user_data)
+static const char *change_assist(struct assist *assist, gpointer user_data)
 {
     const struct timer_change *change = user_data;
 
     if (!change->enable) {
         assist->control &= ~HV_EMULATED_TIMER_CONTROL_ENABLED;
-        return;
+        return NULL;
     }
     assist->timer = TRUE;
     assist->period = change->period;
     assist->control = change->control;
     g_strlcpy(assist->injector, change->injector, sizeof assist->injector);
+    return NULL;
 }
 
 /* The running partition has changed; a domain's live metadata follow it, so that they go along
@@ -198,11 +199,16 @@ static gboolean on_disable(BusPartition *self, GDBusMethodInvocation *invocation
 
 /* ---- supervision ---- */
 
-static void change_supervision(struct assist *assist, gpointer user_data)
+/* What is off is so for the timer that was named, and not for the other one. */
+static const char *change_supervision(struct assist *assist, gpointer user_data)
 {
-    const struct timer_change *change = user_data;
+    static const struct supervision none = SUPERVISION_NONE;
+    const struct supervision *wanted = &((const struct timer_change *)user_data)->supervision;
 
-    assist->supervision = change->supervision;
+    if (assist->supervision.timer == wanted->timer) {
+        assist->supervision = none;
+    }
+    return assist_supervise(assist, wanted);
 }
 
 static void on_supervised(const GError *error, gpointer user_data)
@@ -227,15 +233,11 @@ static gboolean parse_supervision(const char *timer, const char *mode, gboolean 
 static gboolean on_supervise(BusPartition *self, GDBusMethodInvocation *invocation,
                              const char *timer, const char *mode, gboolean force, guint32 where)
 {
-    static const struct supervision none = SUPERVISION_NONE;
     struct timer_change change = {
         .invocation = invocation, .sources = self->sources, .guest = self->guest};
     g_autoptr(GError) error = NULL;
 
     gboolean ok = parse_supervision(timer, mode, force, &change.supervision, &error);
-    if (ok && change.supervision.mode == SUPERVISION_OFF) {
-        change.supervision = none;
-    }
     if (ok && (where & LIBVIRT_CONFIG) != 0) {
         ok = libvirt_source_write(self->sources->libvirt, self->guest, LIBVIRT_CONFIG,
                                   change_supervision, &change, &error);

@@ -299,7 +299,8 @@ static void supervise(struct guest *guest, const struct supervision *wanted)
     struct supervision *now = &guest->base.supervision;
 
     if (wanted->mode == SUPERVISION_OFF) {
-        guest_is_supervised(guest) ? end_supervision(guest) : finish(guest, NULL);
+        gboolean other = wanted->timer != BASE_TIMER_NONE && wanted->timer != now->timer;
+        !other &&guest_is_supervised(guest) ? end_supervision(guest) : finish(guest, NULL);
     } else if (guest->attacher.watch == NULL) {
         fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
              "it has no timer that could be watched: only guests of QEMU have");

@@ -4,13 +4,16 @@
 
 #include "common/status.h"
 #include "daemon/attach/process.h"
+#include "daemon/sources/clock-xml.h"
+#include "daemon/sources/libvirt-rtc.h"
 #include "daemon/sources/vm-process.h"
 #include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* The prefix under which libvirt keeps the element. */
-#define METADATA_KEY "hvtimer"
+#define METADATA_KEY   "hvtimer"
+#define FORGET_SECONDS 1
 
 struct domain {
     const struct domain_context *context;
@@ -18,6 +21,10 @@ struct domain {
     /* What holds for the running domain: from its metadata, else from a drop-in. */
     struct assist assist;
     gboolean from_metadata;
+    /* What its own XML says of catching up: only the policy counts. */
+    struct assist clock;
+    virDomainPtr suspended; /* QEMU is told to forget what it counts as lost; NULL: it is not */
+    guint forget;           /* again and again, while it is suspended */
     /* The element of the persistent definition as last seen; NULL: none. */
     char *definition;
 };
@@ -40,7 +47,7 @@ static void apply_timer(struct domain *domain)
     const struct partition *now = guest_partition(guest);
     char *name = g_strdup(guest_identity(guest)->name);
 
-    if (!assist->timer) {
+    if (!assist->timer || assist->supervision.timer != BASE_TIMER_NONE) {
         guest_set_property(guest, HvPartitionPropertyEmulatedTimerPeriod, 0, on_applied, name);
     } else if (!period_equal(now->period, assist->period) || now->control != assist->control) {
         guest_enable(guest, assist->period, assist->control, assist->injector, on_applied, name);
@@ -72,6 +79,7 @@ static struct ticker_policy policy_of(const struct domain *domain, const struct 
 {
     struct ticker_policy policy = domain->context->config->policy;
 
+    assist_apply_policy(&domain->clock, &policy);
     assist_apply_policy(assist, &policy);
     return policy;
 }
@@ -90,7 +98,9 @@ static void apply(struct domain *domain, const struct assist *before)
         g_warning("%s", error->message);
     }
     apply_supervision(domain, &before->supervision, TRUE);
-    if (before->timer || domain->assist.timer) {
+    if (domain->assist.supervision.timer == BASE_TIMER_NONE
+            ? before->timer || domain->assist.timer
+            : before->timer && before->supervision.timer == BASE_TIMER_NONE) {
         apply_timer(domain);
     }
     apply_supervision(domain, &before->supervision, FALSE);
@@ -191,8 +201,8 @@ gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, const struct 
     } else if (before != NULL && !assist_parse_xml(before, strlen(before), &assist, NULL)) {
         assist = (struct assist)ASSIST_NONE; /* what is not valid is replaced */
     }
-    change(&assist, user_data);
-    const char *conflict = assist_conflict(&assist);
+    const char *conflict = change(&assist, user_data);
+    conflict = conflict != NULL ? conflict : assist_conflict(&assist);
     if (conflict != NULL) {
         g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OBJECT_IN_USE,
                     "the metadata of domain %s would have %s", virDomainGetName(handle), conflict);
@@ -208,6 +218,78 @@ gboolean domain_write_metadata(virDomainPtr handle, unsigned flag, const struct 
         return FALSE;
     }
     return TRUE;
+}
+
+/* ---- the domain's own clock ---- */
+
+/* <catchup> of its RTC, which libvirt itself does not heed. Takes effect as all that is in <clock>
+ * does: when the domain is started. */
+static void read_clock(struct domain *domain, virDomainPtr handle)
+{
+    const char *name = guest_identity(domain->guest)->name;
+    char *xml = virDomainGetXMLDesc(handle, 0);
+    g_autoptr(GError) error = NULL;
+
+    domain->clock = (struct assist)ASSIST_NONE;
+    if (xml != NULL && !clock_xml_read_policy(xml, strlen(xml), &domain->clock, &error)) {
+        g_warning("domain %s: its <catchup> is not heeded: %s", name, error->message);
+    }
+    free(xml);
+}
+
+static void apply_clock(struct domain *domain)
+{
+    static const struct assist none = ASSIST_NONE;
+    struct ticker_policy policy = policy_of(domain, &none);
+    g_autoptr(GError) error = NULL;
+
+    if (domain->clock.policy_given != 0 && !guest_set_policy(domain->guest, &policy, &error)) {
+        g_warning("%s", error->message);
+    }
+}
+
+void domain_clock_was_set(struct domain *domain)
+{
+    guest_reset_backlog(domain->guest);
+}
+
+/* Would QEMU replay the time of a suspend, against what the policy says? */
+static gboolean replays(const struct domain *domain)
+{
+    const struct injector *injector = guest_injector(domain->guest);
+
+    return injector != NULL && guest_supervision(domain->guest)->timer == BASE_TIMER_RTC &&
+           injector->makes_up && !guest_policy(domain->guest)->catch_up_suspends;
+}
+
+static gboolean on_forget(gpointer user_data)
+{
+    struct domain *domain = user_data;
+
+    libvirt_rtc_forget_lost_ticks(domain->suspended);
+    return G_SOURCE_CONTINUE;
+}
+
+static void stop_forgetting(struct domain *domain)
+{
+    g_clear_handle_id(&domain->forget, g_source_remove);
+    g_clear_pointer(&domain->suspended, virDomainFree);
+}
+
+/* Who resumes it does not tell before; so what QEMU has counted never gets old, and what is left of
+ * it is dropped as soon as the domain runs. */
+static void follow_suspend(struct domain *domain, virDomainPtr handle, gboolean running)
+{
+    gboolean was_suspended = domain->suspended != NULL;
+
+    stop_forgetting(domain);
+    if (running && was_suspended) {
+        libvirt_rtc_forget_lost_ticks(handle);
+    } else if (!running && replays(domain)) {
+        virDomainRef(handle);
+        domain->suspended = handle;
+        domain->forget = g_timeout_add_seconds(FORGET_SECONDS, on_forget, domain);
+    }
 }
 
 /* ---- following the domain ---- */
@@ -230,7 +312,9 @@ static gboolean start(struct domain *domain, virDomainPtr handle)
         return FALSE;
     }
     domain->assist = (struct assist)ASSIST_NONE;
+    read_clock(domain, handle);
     if (memory == NULL) {
+        apply_clock(domain);
         choose_and_apply(domain, xml);
     } else { /* what was set, by whatever means, goes on */
         choose(domain, xml);
@@ -259,6 +343,7 @@ void domain_follow(struct domain *domain, virDomainPtr handle)
     switch (state) {
     case VIR_DOMAIN_SHUTOFF:
     case VIR_DOMAIN_CRASHED:
+        stop_forgetting(domain);
         guest_turn_off(domain->guest);
         return;
     case VIR_DOMAIN_RUNNING:
@@ -271,6 +356,7 @@ void domain_follow(struct domain *domain, virDomainPtr handle)
     if (off && (has_not_begun(state, reason) || !start(domain, handle))) {
         return;
     }
+    follow_suspend(domain, handle, state == VIR_DOMAIN_RUNNING);
     guest_set_running(domain->guest, state == VIR_DOMAIN_RUNNING);
 }
 
@@ -302,7 +388,7 @@ struct domain *domain_new(const struct domain_context *context, const char *name
     struct domain *domain = g_new0(struct domain, 1);
     domain->context = context;
     domain->guest = guest;
-    domain->assist = (struct assist)ASSIST_NONE;
+    domain->assist = domain->clock = (struct assist)ASSIST_NONE;
     return domain;
 }
 
@@ -310,6 +396,7 @@ void domain_free(gpointer data)
 {
     struct domain *domain = data;
 
+    stop_forgetting(domain);
     manager_remove(domain->context->manager, domain->guest);
     g_free(domain->definition);
     g_free(domain);

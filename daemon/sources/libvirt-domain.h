@@ -22,6 +22,8 @@ void domain_free(gpointer data);
 /* Brings the partition in line with the domain's state. */
 void domain_follow(struct domain *domain, virDomainPtr handle);
 
+/* Somebody has set its clock. */
+void domain_clock_was_set(struct domain *domain);
 void domain_was_reset(struct domain *domain);
 
 /* The persistent definition is there, or was edited: if what it says of the assist has changed,

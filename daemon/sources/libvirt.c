@@ -17,7 +17,7 @@ struct libvirt_source {
     struct domain_context context; /* what the domains share */
     char *uri;
     virConnectPtr connection; /* NULL: lost */
-    int events[3];
+    int events[4];
     guint retry;
     gboolean told;       /* that it can't be reached */
     GHashTable *domains; /* UUID -> struct domain (owned) */
@@ -101,6 +101,17 @@ static int on_reboot(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr handle
     return 0;
 }
 
+static int on_rtc_change(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr handle,
+                         G_GNUC_UNUSED long long utc_offset, void *opaque)
+{
+    struct domain *domain = find_domain(opaque, handle);
+
+    if (domain != NULL) {
+        domain_clock_was_set(domain);
+    }
+    return 0;
+}
+
 static int on_metadata(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr handle, int type,
                        const char *uri, void *opaque)
 {
@@ -161,6 +172,7 @@ static gboolean subscribe(struct libvirt_source *source)
         {VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle)},
         {VIR_DOMAIN_EVENT_ID_REBOOT, VIR_DOMAIN_EVENT_CALLBACK(on_reboot)},
         {VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_metadata)},
+        {VIR_DOMAIN_EVENT_ID_RTC_CHANGE, VIR_DOMAIN_EVENT_CALLBACK(on_rtc_change)},
     };
     gboolean ok = TRUE;
 

@@ -28,10 +28,11 @@ enum libvirt_where {
     LIBVIRT_CONFIG = 1 << 1, /* of its persistent definition */
 };
 
-/* Changes the `assist` element of @guest's domain; @change gets what it says now. Errors:
- * OPERATION_DENIED (no libvirt domain; libvirt refuses), INVALID_PARTITION_STATE (not connected).
- */
-typedef void (*libvirt_change_func)(struct assist *assist, gpointer user_data);
+/* Changes the `assist` element of @guest's domain; @change gets what it says now, and returns NULL,
+ * or why that can't be changed so, to be put behind "it would have ". Errors: OBJECT_IN_USE for
+ * that; OPERATION_DENIED (no libvirt domain; libvirt refuses), INVALID_PARTITION_STATE (not
+ * connected). */
+typedef const char *(*libvirt_change_func)(struct assist *assist, gpointer user_data);
 gboolean libvirt_source_write(struct libvirt_source *source, struct guest *guest,
                               enum libvirt_where where, libvirt_change_func change,
                               gpointer user_data, GError **error);

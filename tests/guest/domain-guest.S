@@ -10,6 +10,7 @@
  * vCPU's page above 1 MiB, which a BIOS leaves alone at a reset ("unreal" mode: protected mode is
  * entered for their loading only).
  */
+#include "clock-guest.h"
 #include "domain-guest.h"
 
 /* Addresses once loaded: plain numbers, nothing is left to the linker. */
@@ -115,7 +116,15 @@ loaded:
 
     call    set_up_apic
     call    set_up_timer
-    call    set_up_rtc
+    movl    $AT(rtc), %edx
+    testb   $DOMAIN_GUEST_CLOCK, OPTION(DOMAIN_GUEST_FLAGS)
+    jz      1f
+    call    set_up_clock
+1:  call    set_up_rtc
+    testb   $DOMAIN_GUEST_CLOCK_PIT, OPTION(DOMAIN_GUEST_FLAGS)
+    jz      1f
+    call    set_up_pit
+1:
     testb   $DOMAIN_GUEST_SMP, OPTION(DOMAIN_GUEST_FLAGS)
     jz      ready
 
@@ -227,12 +236,12 @@ set_up_timer:
     addr32 movl %eax, APIC(APIC_TMICT)
 1:  ret
 
-    /* Nothing comes from the PICs but the RTC, and that only if it is asked for. */
+    /* Nothing comes from the PICs but the RTC, and that only if it is asked for. EDX: its handler. */
 set_up_rtc:
     movb    $0x11, %al
     outb    %al, $0x20
     outb    %al, $0xa0
-    movb    $0x08, %al
+    movb    $DOMAIN_GUEST_PIT_PIC_VECTOR, %al
     outb    %al, $0x21
     movb    $DOMAIN_GUEST_RTC_PIC_VECTOR, %al
     outb    %al, $0xa1
@@ -247,10 +256,10 @@ set_up_rtc:
     testb   $DOMAIN_GUEST_PIC, OPTION(DOMAIN_GUEST_FLAGS)
     jz      1f
     movw    $0xfefb, %bx
-    movl    $AT(rtc), 4 * DOMAIN_GUEST_RTC_PIC_VECTOR
+    movl    %edx, 4 * DOMAIN_GUEST_RTC_PIC_VECTOR
     addr32 movl $APIC_EXTINT, APIC(APIC_LINT0)
     jmp     2f
-1:  movl    $AT(rtc), 4 * DOMAIN_GUEST_RTC_VECTOR
+1:  movl    %edx, 4 * DOMAIN_GUEST_RTC_VECTOR
     addr32 movl $0x21, IOAPIC_SELECT
     addr32 movl $0, IOAPIC_WINDOW
     addr32 movl $0x20, IOAPIC_SELECT
@@ -285,19 +294,22 @@ read_c:
     ret
 
 rtc:
-    pushw   %ax
+    pushl   %eax
     incl    %gs:DOMAIN_GUEST_RTC
     call    read_c
+end_of_rtc:
     testb   $DOMAIN_GUEST_PIC, OPTION(DOMAIN_GUEST_FLAGS)
     jz      1f
     movb    $0x20, %al
     outb    %al, $0xa0
     outb    %al, $0x20
-    popw    %ax
+    popl    %eax
     iret
 1:  addr32 movl $0, APIC(APIC_EOI)
-    popw    %ax
+    popl    %eax
     iret
+
+#include "clock-guest.inc"
 
 counted:                        /* the return address tells which stub it was */
     pushw   %bp

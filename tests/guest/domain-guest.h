@@ -6,7 +6,7 @@
 #pragma once
 
 #define DOMAIN_GUEST_LOAD     0x7c00 /* where a BIOS loads a boot sector */
-#define DOMAIN_GUEST_SECTORS  5
+#define DOMAIN_GUEST_SECTORS  6
 #define DOMAIN_GUEST_ROM_SIZE 0x10000 /* the image */
 
 /* Written into the image before it is booted: struct domain_guest_options. */
@@ -14,6 +14,11 @@
 
 #define DOMAIN_GUEST_PIC 1 /* the RTC comes through the PICs, not through its IOAPIC entry */
 #define DOMAIN_GUEST_SMP 2 /* all other vCPUs are started too */
+/* It keeps time by counting ticks, see clock-guest.h. */
+#define DOMAIN_GUEST_CLOCK      4
+#define DOMAIN_GUEST_CLOCK_PF   8  /* only those for which register C has PF */
+#define DOMAIN_GUEST_CLOCK_POLL 16 /* reads register C until PF is clear; each PF is a tick */
+#define DOMAIN_GUEST_CLOCK_PIT  32 /* by the PIT's ticks, not the RTC's */
 
 /* In the guest's memory, which no reset clears: a page for all, then one for each vCPU. */
 #define DOMAIN_GUEST_SHARED    0x100000
@@ -28,6 +33,8 @@
 /* Vectors of the guest's own. */
 #define DOMAIN_GUEST_RTC_VECTOR     0x30
 #define DOMAIN_GUEST_RTC_PIC_VECTOR 0x70 /* where a BIOS leaves IRQ 8 */
+#define DOMAIN_GUEST_PIT_VECTOR     0x31
+#define DOMAIN_GUEST_PIT_PIC_VECTOR 0x28
 #define DOMAIN_GUEST_TIMER_VECTOR   0x38
 
 #define DOMAIN_GUEST_READY_MAGIC 0x72647921
@@ -45,19 +52,26 @@
 #define DOMAIN_GUEST_RESET     8
 
 /* Offsets into struct domain_guest_options. */
-#define DOMAIN_GUEST_FLAGS    0
-#define DOMAIN_GUEST_TIMER_NS 4
-#define DOMAIN_GUEST_RTC_RATE 8
+#define DOMAIN_GUEST_FLAGS       0
+#define DOMAIN_GUEST_TIMER_NS    4
+#define DOMAIN_GUEST_RTC_RATE    8
+#define DOMAIN_GUEST_OTHER_RATE  9
+#define DOMAIN_GUEST_TICKS       10
+#define DOMAIN_GUEST_OTHER_TICKS 12
+#define DOMAIN_GUEST_PIT_COUNT   14
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
 #include <stdint.h>
 
 struct domain_guest_options {
-    uint32_t flags;    /* DOMAIN_GUEST_PIC, … */
-    uint32_t timer_ns; /* period of vCPU 0's own local APIC timer; 0: it has none */
-    uint8_t rtc_rate;  /* 3 to 15: the RTC ticks at 32768 >> (rtc_rate - 1) Hz; 0: it is off */
-    uint8_t unused[7];
+    uint32_t flags;       /* DOMAIN_GUEST_PIC, … */
+    uint32_t timer_ns;    /* period of vCPU 0's own local APIC timer; 0: it has none */
+    uint8_t rtc_rate;     /* 3 to 15: the RTC ticks at 32768 >> (rtc_rate - 1) Hz; 0: it is off */
+    uint8_t other_rate;   /* it changes between the two; 0: it does not */
+    uint16_t ticks;       /* at rtc_rate, then */
+    uint16_t other_ticks; /* at other_rate */
+    uint16_t pit_count;   /* of channel 0, mode 2; 0: it is off */
 };
 
 /* All counts go on through a reset of the guest. */
@@ -93,6 +107,10 @@ DOMAIN_GUEST_AT(domain_guest_shared, exception, DOMAIN_GUEST_EXCEPTION);
 DOMAIN_GUEST_AT(domain_guest_shared, reset, DOMAIN_GUEST_RESET);
 DOMAIN_GUEST_AT(domain_guest_options, timer_ns, DOMAIN_GUEST_TIMER_NS);
 DOMAIN_GUEST_AT(domain_guest_options, rtc_rate, DOMAIN_GUEST_RTC_RATE);
+DOMAIN_GUEST_AT(domain_guest_options, other_rate, DOMAIN_GUEST_OTHER_RATE);
+DOMAIN_GUEST_AT(domain_guest_options, ticks, DOMAIN_GUEST_TICKS);
+DOMAIN_GUEST_AT(domain_guest_options, other_ticks, DOMAIN_GUEST_OTHER_TICKS);
+DOMAIN_GUEST_AT(domain_guest_options, pit_count, DOMAIN_GUEST_PIT_COUNT);
 
 /* The guest: a disk to be booted from, or a BIOS. */
 extern const unsigned char domain_guest_start[DOMAIN_GUEST_ROM_SIZE];

@@ -97,6 +97,10 @@ static void test_bad_requests(void)
         {.kind = 0},
         {.kind = ATTACH_RETURN + 1},
         {.kind = ATTACH_LISTEN, .pin = ATTACH_PINS},
+        {.kind = ATTACH_LISTEN, .pin = 8, .edge = TRUE},
+        {.kind = ATTACH_READ, .pulse = TRUE},
+        {.kind = ATTACH_PULSE, .pin = 8, .pulse = TRUE},
+        {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .entry = VECTOR, .pulse = TRUE},
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_FIRST - 1, .entry = VECTOR},
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .entry = 15},
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .entry = VECTOR | 4 << 8}, /* NMI */

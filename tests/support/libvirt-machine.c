@@ -28,11 +28,16 @@ static void make_image(struct machine *machine, const struct machine_options *op
     g_autofree guint8 *image = g_memdup2(domain_guest_start, DOMAIN_GUEST_ROM_SIZE);
     g_autoptr(GError) error = NULL;
     struct domain_guest_options asked = {
-        .flags = (options->pic ? DOMAIN_GUEST_PIC : 0) | (machine->cpus > 1 ? DOMAIN_GUEST_SMP : 0),
+        .flags = (options->pic ? DOMAIN_GUEST_PIC : 0) |
+                 (machine->cpus > 1 ? DOMAIN_GUEST_SMP : 0) | options->clock,
         .timer_ns = options->timer_ns,
         .rtc_rate = options->no_rtc          ? 0
                     : options->rtc_rate != 0 ? (guint8)options->rtc_rate
                                              : 6,
+        .other_rate = (guint8)options->other_rate,
+        .ticks = (guint16)options->ticks,
+        .other_ticks = (guint16)options->other_ticks,
+        .pit_count = (guint16)options->pit_count,
     };
 
     memcpy(image + DOMAIN_GUEST_OPTIONS, &asked, sizeof(asked));
@@ -82,6 +87,9 @@ static char *make_xml(const struct machine *machine, const struct machine_option
                            options->split_irqchip ? "<ioapic driver='qemu'/>" : "");
     if (options->rtc_policy != NULL) {
         g_string_append_printf(xml, "<timer name='rtc' tickpolicy='%s'/>", options->rtc_policy);
+    }
+    if (options->pit_policy != NULL) {
+        g_string_append_printf(xml, "<timer name='pit' tickpolicy='%s'/>", options->pit_policy);
     }
     g_string_append(xml, "</clock><devices><controller type='usb' model='none'/>"
                          "<memballoon model='none'/>");
@@ -400,6 +408,12 @@ guint machine_boots(const struct machine *machine)
 gboolean machine_failed(const struct machine *machine)
 {
     return shared_of(machine)->exception != 0;
+}
+
+volatile struct clock_guest *machine_clock(const struct machine *machine)
+{
+    g_assert_nonnull(machine->memory);
+    return (volatile void *)((volatile char *)machine->pages + CLOCK_GUEST);
 }
 
 /* ---- Getting in the guest's way ---- */

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "tests/guest/clock-guest.h"
 #include "tests/guest/domain-guest.h"
 #include "tests/support/libvirt.h"
 
@@ -22,9 +23,13 @@ struct machine_options {
     guint timer_ns;   /* the period of its own local APIC timer; 0: none */
     guint rtc_rate;   /* as in domain_guest_options; 0: 6, MACHINE_RTC_HZ */
     gboolean no_rtc;
+    /* A guest that keeps time: DOMAIN_GUEST_CLOCK and what goes with it, and as in
+     * domain_guest_options. */
+    guint clock, other_rate, ticks, other_ticks, pit_count;
     /* Under libvirt only. */
     gboolean split_irqchip; /* the IOAPIC is QEMU's own */
     const char *rtc_policy; /* tickpolicy of the RTC; NULL: libvirt's default */
+    const char *pit_policy; /* the same of the PIT */
     const char *metadata;   /* XML, within <metadata> */
 };
 
@@ -77,6 +82,7 @@ guint machine_timer(const struct machine *machine); /* its own local APIC timer 
 guint machine_spurious(const struct machine *machine);
 guint machine_boots(const struct machine *machine);
 gboolean machine_failed(const struct machine *machine); /* met an exception, and is at an end */
+volatile struct clock_guest *machine_clock(const struct machine *machine);
 
 /* ---- Getting in the guest's way ---- */
 

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How slewing is asked for and what status says of it; a guest that is suspended, or saved. */
+#include "tests/integration/test-rtc.h"
+
+#include <string.h>
+
+#define VECTOR_OF(control) ((control)&0xff)
+#define ENABLED(control)   ((control) >> 12 & 1)
+
+#define PERIOD_64   156250 /* of 100 ns */
+#define PERIOD_1024 9766   /* 9765.625 */
+
+static const struct clock_kind *const ioapic_64 = &clock_kinds[0];
+static const struct clock_kind *const ioapic_1024 = &clock_kinds[1];
+static const struct clock_kind *const pic_64 = &clock_kinds[3];
+
+/* ---- What status says ---- */
+
+static guint64 control_of(struct rig *rig, const struct guest *guest)
+{
+    g_autofree char *text = status_text(rig, guest, "emulated_timer_control");
+
+    return g_ascii_strtoull(text, NULL, 16);
+}
+
+static void assert_properties(struct rig *rig, const struct guest *guest, double period,
+                              guint vector)
+{
+    await(5, status_number(rig, guest, "emulated_timer_period") == period,
+          "the period of %s is %.0f, not %.0f", guest_name(guest), period,
+          status_number(rig, guest, "emulated_timer_period"));
+    guint64 control = control_of(rig, guest);
+    g_assert_cmphex(VECTOR_OF(control), ==, vector);
+    g_assert_cmpuint(ENABLED(control), ==, 1);
+}
+
+/* Guests that run already: the rate is told from their ticks, until they program one. */
+static void test_properties(void)
+{
+    struct rig rig;
+
+    rig_up(&rig);
+    struct guest *ioapic = rig_add(&rig, ioapic_64, NULL);
+    struct guest *pic = rig_add(&rig, pic_64, NULL);
+    sleep_ms(500);
+    supervise_all(&rig, "slew");
+    assert_properties(&rig, ioapic, PERIOD_64, DOMAIN_GUEST_RTC_VECTOR);
+    assert_properties(&rig, pic, PERIOD_64, DOMAIN_GUEST_RTC_PIC_VECTOR);
+    for (guint i = 0; i < rig.n; i++) {
+        struct guest *guest = &rig.guests[i];
+        g_assert_true(status_is(&rig, guest, "supervision.timer", "rtc"));
+        g_assert_true(status_is(&rig, guest, "supervision.mode", "slew"));
+        g_assert_true(status_is(&rig, guest, "supervision.learned", "acknowledgements"));
+        g_assert_true(status_is(&rig, guest, "base_timer", "qemu-rtc"));
+        g_assert_true(status_is(&rig, guest, "injector", "rtc"));
+        g_assert_true(status_is(&rig, guest, "accounting", "closed-loop"));
+        g_assert_true(status_is(&rig, guest, "problem", ""));
+        clock_machine_ask(&guest->clock, CLOCK_RATE_1024);
+    }
+    g_assert_true(status_is(&rig, ioapic, "supervision.routing", "ioapic"));
+    g_assert_true(status_is(&rig, pic, "supervision.routing", "pic"));
+    assert_properties(&rig, ioapic, PERIOD_1024, DOMAIN_GUEST_RTC_VECTOR);
+    assert_properties(&rig, pic, PERIOD_1024, DOMAIN_GUEST_RTC_PIC_VECTOR);
+    g_assert_true(status_is(&rig, ioapic, "supervision.learned", "trace"));
+    g_assert_true(status_is(&rig, pic, "supervision.learned", "trace"));
+
+    g_free(ctl(&rig, DONE, "rtc %s off", guest_name(ioapic)));
+    await(5, ENABLED(control_of(&rig, ioapic)) == 0, "off clears Enabled");
+    guint before = machine_rtc(&ioapic->clock.machine);
+    await(5, machine_rtc(&ioapic->clock.machine) > before + 100, "the guest's own ticks go on");
+    rig_down(&rig);
+}
+
+/* From its first tick on, with no word to hvtimerctl: so the rate is known from what it wrote. */
+static void test_metadata(void)
+{
+    struct machine_options options = clock_machine_options(ioapic_1024, NULL);
+    struct rig rig;
+
+    options.metadata = RTC_METADATA("slew");
+    rig_up(&rig);
+    struct guest *guest = rig_add(&rig, ioapic_1024, &options);
+    await_supervision(&rig, guest, "slew");
+    assert_properties(&rig, guest, PERIOD_1024, DOMAIN_GUEST_RTC_VECTOR);
+    take_references(&rig);
+    stop_all(&rig, 500);
+    await_right(&rig, 5);
+    assert_all_right(&rig);
+    rig_down(&rig);
+}
+
+/* QEMU makes up what is lost: two would make it up twice. */
+static void test_tickpolicy(void)
+{
+    struct machine_options options = clock_machine_options(ioapic_1024, NULL);
+    struct rig rig;
+
+    options.rtc_policy = "catchup";
+    rig_up(&rig);
+    struct guest *guest = rig_add(&rig, ioapic_1024, &options);
+    await(10, status_is(&rig, guest, "state", "running"), "hvtimerd sees the guest");
+    g_free(ctl(&rig, DONE, "rtc %s slew", guest_name(guest)));
+    await_supervision(&rig, guest, "observe");
+    g_assert_true(status_is(&rig, guest, "supervision.mode", "slew"));
+    take_references(&rig);
+    stop_all(&rig, 500);
+    sleep_ms(1500);
+    struct clock_report report = guest_report(guest, guest->since_ns);
+    g_test_message("behind by %.2f ms, was ahead by %.2f ms", report.behind * 1e3,
+                   report.ahead * 1e3);
+    g_assert_cmpfloat(report.ahead, <, 0.003);
+    g_assert_cmpfloat(report.behind, <, 0.003);
+    g_assert_cmpuint(statistics(guest).injected, ==, 0);
+
+    g_free(ctl(&rig, DONE, "rtc %s slew --force", guest_name(guest)));
+    await_supervision(&rig, guest, "slew");
+    rig_down(&rig);
+}
+
+/* ---- Guests that don't count what has no PF ---- */
+
+/* Top-ups do nothing for it but cost time: there are no more of them, and status says why. */
+static void test_poll(void)
+{
+    struct machine_options options = clock_machine_options(ioapic_1024, NULL);
+    struct rig rig;
+
+    options.clock |= DOMAIN_GUEST_CLOCK_POLL;
+    rig_up(&rig);
+    struct guest *guest = rig_add(&rig, ioapic_1024, &options);
+    supervise(&rig, guest, "slew");
+    stop_all_often(&rig, 150, 500, 2);
+    await(10, !status_is(&rig, guest, "problem", ""), "status tells of the guest's PF");
+    g_autofree char *problem = status_text(&rig, guest, "problem");
+    g_test_message("%s", problem);
+    guint64 injected = statistics(guest).injected;
+    stop_all_often(&rig, 150, 500, 2);
+    g_assert_cmpuint(statistics(guest).injected, ==, injected);
+    rig_down(&rig);
+}
+
+/* ---- Suspended ---- */
+
+/* Since the reference it was suspended for @least to @most seconds, and no clock went on then; nor
+ * has it lost or gained anything else. */
+static void assert_right_but_for(const struct guest *guest, double least, double most)
+{
+    gint64 now = clock_now_ns();
+    double gain = clock_trace_gain(guest->clock.trace, now - 1000000000, now) - guest->reference;
+
+    g_test_message("%s: behind by %.2f ms, of which it was suspended for %.2f to %.2f ms",
+                   guest_name(guest), -gain * 1e3, least * 1e3, most * 1e3);
+    g_assert_cmpfloat(-gain, >=, least - 2 * guest->clock.tick);
+    g_assert_cmpfloat(-gain, <=, most + 2 * guest->clock.tick);
+}
+
+struct pause {
+    gint64 suspending, suspended, resuming, resumed;
+};
+
+static void suspend_for(struct guest *guest, gint64 ms, double *least, double *most)
+{
+    struct pause p;
+
+    p.suspending = clock_now_ns();
+    machine_suspend(&guest->clock.machine);
+    p.suspended = clock_now_ns();
+    sleep_ms(ms);
+    p.resuming = clock_now_ns();
+    machine_resume(&guest->clock.machine);
+    p.resumed = clock_now_ns();
+    *least += (double)(p.resuming - p.suspended) / 1e9;
+    *most += (double)(p.resumed - p.suspending) / 1e9;
+}
+
+static void test_suspend(void)
+{
+    static const gint64 pauses_ms[] = {2000, 30, 300, 100};
+    double least[2] = {0}, most[2] = {0};
+    struct rig rig;
+
+    rig_up(&rig);
+    rig_add(&rig, ioapic_1024, NULL);
+    rig_add(&rig, pic_64, NULL);
+    supervise_all(&rig, "slew");
+    sleep_ms(1000);
+    take_references(&rig);
+    for (size_t i = 0; i < G_N_ELEMENTS(pauses_ms); i++) {
+        for (guint g = 0; g < 2; g++) {
+            suspend_for(&rig.guests[g], pauses_ms[i], &least[g], &most[g]);
+        }
+    }
+    sleep_ms(2500);
+    for (guint g = 0; g < 2; g++) {
+        assert_right_but_for(&rig.guests[g], least[g], most[g]);
+    }
+    rig_down(&rig);
+}
+
+/* As the operator wants it: a suspend is an outage like any other. */
+static void test_suspend_catchup(void)
+{
+    double least = 0, most = 0;
+    struct rig rig;
+
+    rig_up(&rig);
+    struct guest *guest = rig_add(&rig, ioapic_1024, NULL);
+    supervise(&rig, guest, "slew");
+    g_free(ctl(&rig, DONE, "policy %s --on-resume catchup", guest_name(guest)));
+    sleep_ms(1000);
+    take_references(&rig);
+    suspend_for(guest, 1500, &least, &most);
+    await_right(&rig, 10);
+    assert_right(guest);
+    rig_down(&rig);
+}
+
+/* ---- Saved ---- */
+
+static void save_and_restore(struct rig *rig, struct guest *guest, gint64 ms)
+{
+    struct machine *machine = &guest->clock.machine;
+
+    clock_watch_pause(guest->clock.trace);
+    machine_save(machine);
+    await(10, status_is(rig, guest, "state", "shutoff"), "the partition is shut off");
+    sleep_ms(ms);
+    machine_boot(machine);
+    clock_watch_go_on(guest->clock.trace, machine_clock(machine));
+    g_assert_cmpuint(machine_boots(machine), ==, 1);
+}
+
+/* It is helped again when it is restored, nothing has to be said; and the time for which it was
+ * saved is not replayed. */
+static void test_save(void)
+{
+    struct machine_options options = clock_machine_options(ioapic_1024, NULL);
+    struct rig rig;
+
+    options.metadata = RTC_METADATA("slew");
+    rig_up(&rig);
+    struct guest *guest = rig_add(&rig, ioapic_1024, &options);
+    await_supervision(&rig, guest, "slew");
+    take_references(&rig);
+    for (guint i = 0; i < 2; i++) {
+        save_and_restore(&rig, guest, 1000);
+        await_supervision(&rig, guest, "slew");
+        sleep_ms(500);
+        struct clock_report report = guest_report(guest, guest->since_ns);
+        g_assert_cmpfloat(report.ahead, <=, 2 * guest->clock.tick);
+        g_assert_cmpfloat(report.behind, >, 1.0);
+        sleep_ms(1000);
+        take_references(&rig);
+        stop_all(&rig, 500);
+        await_right(&rig, 5);
+        assert_right(guest);
+    }
+    rig_down(&rig);
+}
+
+void add_life_tests(void)
+{
+    g_test_add_func("/rtc/properties", test_properties);
+    g_test_add_func("/rtc/metadata", test_metadata);
+    g_test_add_func("/rtc/tickpolicy", test_tickpolicy);
+    g_test_add_func("/rtc/poll", test_poll);
+    g_test_add_func("/rtc/suspend", test_suspend);
+    g_test_add_func("/rtc/suspend/catchup", test_suspend_catchup);
+    g_test_add_func("/rtc/save", test_save);
+}

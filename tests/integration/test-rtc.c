@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * hvtimerd with unmodified QEMU guests that keep time by counting RTC ticks, and their own word on
+ * it: what their clocks show. The tests are in test-rtc-*.c; here is what they share.
+ */
+#include "tests/integration/test-rtc.h"
+
+#include <json-c/json.h>
+#include <math.h>
+#include <string.h>
+
+/* With the default policy, twice; a tenth more for what a window of 100 ms can tell. */
+#define SPEED_MAX   2.2
+#define RIGHT_TICKS 2
+
+#define REFERENCE_NS (1500 * (gint64)1000000)
+#define SECOND_NS    (1000 * (gint64)1000000)
+
+struct libvirt test_libvirt;
+
+typedef struct json_object Json;
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
+
+void rig_fail(const char *where, const char *condition, char *what, double seconds)
+{
+    g_error("%s: %s: not within %g s (%s)", where, what, seconds, condition);
+}
+
+void sleep_ms(gint64 ms)
+{
+    gint64 end = g_get_monotonic_time() + ms * 1000;
+
+    while (g_get_monotonic_time() < end) {
+        test_iterate();
+    }
+}
+
+/* ---- The rig ---- */
+
+void rig_up(struct rig *rig)
+{
+    *rig = (struct rig){.fixture = {.libvirt = LIBVIRT_URI}};
+    fixture_up(&rig->fixture, "{}");
+    rig->watch = clock_watch_new();
+}
+
+void rig_down(struct rig *rig)
+{
+    clock_watch_free(rig->watch);
+    for (guint i = 0; i < rig->n; i++) {
+        struct machine *machine = &rig->guests[i].clock.machine;
+        g_assert_false(machine->memory != NULL && machine_failed(machine));
+        machine_down(machine);
+    }
+    fixture_down(&rig->fixture);
+}
+
+struct guest *rig_add(struct rig *rig, const struct clock_kind *kind,
+                      const struct machine_options *options)
+{
+    g_assert_cmpuint(rig->n, <, GUESTS_MAX);
+    struct guest *guest = &rig->guests[rig->n];
+    g_autofree char *name = g_strdup_printf("guest%u", rig->n);
+    struct machine_options asked = options != NULL ? *options : clock_machine_options(kind, NULL);
+
+    asked.name = name;
+    guest->kind = *kind;
+    machine_define(&guest->clock.machine, &test_libvirt, &asked);
+    machine_boot(&guest->clock.machine);
+    clock_machine_watch(&guest->clock, rig->watch, kind);
+    rig->n++;
+    return guest;
+}
+
+const char *guest_name(const struct guest *guest)
+{
+    return guest->clock.machine.name;
+}
+
+/* ---- Asking ---- */
+
+char *ctl(struct rig *rig, int status, const char *command, ...)
+{
+    g_autofree char *output = NULL;
+    va_list arguments;
+
+    va_start(arguments, command);
+    g_autofree char *line = g_strdup_vprintf(command, arguments);
+    va_end(arguments);
+    int got = fixture_run(&rig->fixture, &output, "hvtimerctl %s", line);
+    if (got != status) {
+        g_error("hvtimerctl %s: exit status %d, not %d: %s", line, got, status, output);
+    }
+    return g_steal_pointer(&output);
+}
+
+/* Quietly: it is polled. NULL: no partition, or one that does not run. */
+static Json *read_status(struct rig *rig, const struct guest *guest)
+{
+    g_autofree char *output = NULL;
+    gboolean quiet = rig->fixture.quiet;
+
+    rig->fixture.quiet = TRUE;
+    int status =
+        fixture_run(&rig->fixture, &output, "hvtimerctl --json status %s", guest_name(guest));
+    rig->fixture.quiet = quiet;
+    if (status == NO_PARTITION || status == UNSUPPORTED) {
+        return NULL;
+    }
+    Json *json = status == DONE ? json_tokener_parse(output) : NULL;
+    if (json == NULL) {
+        g_error("hvtimerctl --json status: exit status %d: %s", status, output);
+    }
+    return json;
+}
+
+/* (transfer none) (nullable) */
+static Json *member(Json *json, const char *path)
+{
+    g_auto(GStrv) names = g_strsplit(path, ".", -1);
+
+    for (char **name = names; *name != NULL; name++) {
+        if (!json_object_object_get_ex(json, *name, &json)) {
+            return NULL;
+        }
+    }
+    return json;
+}
+
+char *status_text(struct rig *rig, const struct guest *guest, const char *path)
+{
+    g_autoptr(Json) json = read_status(rig, guest);
+    Json *found = json != NULL ? member(json, path) : NULL;
+
+    return g_strdup(found != NULL ? json_object_get_string(found) : "");
+}
+
+double status_number(struct rig *rig, const struct guest *guest, const char *path)
+{
+    g_autoptr(Json) json = read_status(rig, guest);
+    Json *found = json != NULL ? member(json, path) : NULL;
+
+    return found != NULL ? json_object_get_double(found) : 0;
+}
+
+gboolean status_is(struct rig *rig, const struct guest *guest, const char *path, const char *text)
+{
+    g_autofree char *found = status_text(rig, guest, path);
+
+    return g_str_equal(found, text);
+}
+
+void await_supervision(struct rig *rig, struct guest *guest, const char *mode)
+{
+    await(10, status_is(rig, guest, "supervision.effective", mode), "%s of %s is in force", mode,
+          guest_name(guest));
+    await(10, !status_is(rig, guest, "supervision.learned", "no"), "the rate of %s is known",
+          guest_name(guest));
+}
+
+static gboolean is_partition(struct rig *rig, const struct guest *guest)
+{
+    return status_is(rig, guest, "state", "running");
+}
+
+void supervise(struct rig *rig, struct guest *guest, const char *mode)
+{
+    await(10, is_partition(rig, guest), "hvtimerd sees %s", guest_name(guest));
+    g_free(ctl(rig, DONE, "rtc %s %s", guest_name(guest), mode));
+    await_supervision(rig, guest, mode);
+}
+
+void supervise_all(struct rig *rig, const char *mode)
+{
+    for (guint i = 0; i < rig->n; i++) {
+        supervise(rig, &rig->guests[i], mode);
+    }
+}
+
+hvapi_statistics statistics(const struct guest *guest)
+{
+    HV_PARTITION_ID id;
+    hvapi_statistics s;
+    HV_STATUS status = hvapi_lookup_partition(guest_name(guest), &id);
+
+    if (status == HV_STATUS_SUCCESS) {
+        status = hvapi_get_statistics(id, &s);
+    }
+    if (status != HV_STATUS_SUCCESS) {
+        g_error("statistics of %s: %s: %s", guest_name(guest), hvapi_status_name(status),
+                hvapi_last_error());
+    }
+    g_assert_cmpuint(s.due, ==, s.acknowledged + s.in_flight + s.backlog + s.skipped);
+    g_assert_cmpuint(s.in_flight, <=, 1);
+    return s;
+}
+
+/* ---- Clocks ---- */
+
+void take_references(struct rig *rig)
+{
+    sleep_ms(REFERENCE_NS / 1000000 + 100);
+    gint64 now = clock_now_ns();
+    for (guint i = 0; i < rig->n; i++) {
+        struct guest *guest = &rig->guests[i];
+        guest->reference = clock_trace_gain(guest->clock.trace, now - REFERENCE_NS, now);
+        guest->since_ns = now;
+    }
+}
+
+static void get_pids(struct rig *rig, pid_t *pids)
+{
+    for (guint i = 0; i < rig->n; i++) {
+        pids[i] = rig->guests[i].clock.machine.pid;
+    }
+}
+
+void stop_all(struct rig *rig, gint64 ms)
+{
+    pid_t pids[GUESTS_MAX];
+
+    get_pids(rig, pids);
+    disturb_stop(pids, rig->n, ms);
+}
+
+void stop_all_often(struct rig *rig, gint64 stop_ms, gint64 interval_ms, double seconds)
+{
+    pid_t pids[GUESTS_MAX];
+
+    get_pids(rig, pids);
+    disturb_stop_often(pids, rig->n, stop_ms, interval_ms, seconds);
+}
+
+/* The longest that a tick of it may take, in seconds: by so much its clock moves at a time. */
+static double slow_tick(const struct guest *guest)
+{
+    guint rate = MAX(guest->kind.rate, guest->kind.other_rate);
+
+    return (double)(1u << (rate - 1)) / CLOCK_GUEST_RTC_HZ;
+}
+
+static gboolean is_right(const struct guest *guest)
+{
+    gint64 now = clock_now_ns();
+    double gain = clock_trace_gain(guest->clock.trace, now - SECOND_NS / 5, now);
+
+    return gain >= guest->reference - RIGHT_TICKS * slow_tick(guest);
+}
+
+void await_right(struct rig *rig, double seconds)
+{
+    for (guint i = 0; i < rig->n; i++) {
+        await(seconds, is_right(&rig->guests[i]), "the clock of %s, %s, is right",
+              guest_name(&rig->guests[i]), rig->guests[i].kind.name);
+    }
+    sleep_ms(1200);
+}
+
+struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns)
+{
+    return clock_trace_report(guest->clock.trace, guest->reference, guest->since_ns, outage_end_ns,
+                              clock_now_ns(), RIGHT_TICKS * slow_tick(guest));
+}
+
+void assert_right(const struct guest *guest)
+{
+    struct clock_report report = guest_report(guest, guest->since_ns);
+    double tick = slow_tick(guest);
+
+    g_test_message("%s, %s: behind by %.2f ms, was ahead by %.2f ms at most; top speed %.2f",
+                   guest_name(guest), guest->kind.name, report.behind * 1e3, report.ahead * 1e3,
+                   report.peak);
+    g_assert_cmpfloat(report.behind, <=, RIGHT_TICKS * tick);
+    g_assert_cmpfloat(report.ahead, <=, RIGHT_TICKS * tick);
+    g_assert_cmpfloat(report.peak, <=, SPEED_MAX);
+}
+
+void assert_all_right(struct rig *rig)
+{
+    for (guint i = 0; i < rig->n; i++) {
+        assert_right(&rig->guests[i]);
+    }
+}
+
+/* ---- main ---- */
+
+static void test_none(void)
+{
+    test_skip(libvirt_missing());
+}
+
+int main(int argc, char **argv)
+{
+    libvirt_guard();
+    g_test_init(&argc, &argv, NULL);
+    if (libvirt_missing() != NULL) {
+        g_test_add_func("/rtc", test_none);
+        return g_test_run();
+    }
+    libvirt_up(&test_libvirt);
+    add_peers_tests();
+    add_slew_tests();
+    add_life_tests();
+    add_observe_tests();
+    int status = g_test_run();
+    libvirt_down(&test_libvirt);
+    return status;
+}
