@@ -420,6 +420,7 @@ static const char *const routing_names[] = {
 static const char *const learned_names[] = {
     [LEARNED_NOT] = "no",
     [LEARNED_TRACE] = "trace",
+    [LEARNED_STATE] = "state",
     [LEARNED_ACKNOWLEDGEMENTS] = "acknowledgements",
 };
 

@@ -63,7 +63,7 @@ static struct supervisor *new_supervisor(const struct engine_timer *timer,
         supervisor_resume(s, &timer->now.ticker.counts, past->period);
     }
     if (injector->length != 0) {
-        supervisor_set_rate(s, now, injector->length, LEARNED_TRACE);
+        supervisor_set_rate(s, now, injector->length, LEARNED_STATE);
     }
     return s;
 }

@@ -185,6 +185,7 @@ static void take_reply(struct run *run)
     result->stall_ns = reply.stall_ns;
     result->old_entry = reply.old_entry;
     memcpy(result->entries, reply.entries, sizeof(result->entries));
+    result->pit_length = reply.pit_length;
     memcpy(result->pic_base, reply.pic_base, sizeof(result->pic_base));
     memcpy(result->pic_mask, reply.pic_mask, sizeof(result->pic_mask));
     run->result = g_steal_pointer(&result);

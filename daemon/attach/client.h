@@ -19,6 +19,7 @@ struct attach_result {
     uint64_t entries[ATTACH_PINS];
     uint8_t pic_base[ATTACH_PICS];
     uint8_t pic_mask[ATTACH_PICS];
+    uint32_t pit_length;
 };
 
 /* What a request is about; the rest of struct attach_request is filled in. @start_time: 0 for the

@@ -18,6 +18,7 @@
 #define IRQCHIP_OFFSET 64u
 _Static_assert(sizeof(struct kvm_irqfd) <= IRQCHIP_OFFSET, "in one another's way");
 _Static_assert(IRQCHIP_OFFSET + sizeof(struct kvm_irqchip) <= WORKER_DATA_SIZE, "too large");
+_Static_assert(sizeof(struct kvm_pit_state2) <= sizeof(struct kvm_irqchip), "too large");
 _Static_assert(KVM_IOAPIC_NUM_PINS == ATTACH_PINS, "pins");
 
 static uint64_t vm(const struct worker *worker)
@@ -184,6 +185,22 @@ bool kvm_get_pic(struct worker *worker, unsigned pic, struct kvm_pic_state *ret_
     return prepare_get(worker, pic == 0 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE,
                        failure) &&
            finish_get(worker, ret_state, sizeof(*ret_state), failure);
+}
+
+bool kvm_get_pit(struct worker *worker, struct kvm_pit_state2 *ret_state, struct failure *failure)
+{
+    long result;
+
+    memset(ret_state, 0, sizeof(*ret_state));
+    if (!worker_call(worker, SYS_ioctl, vm(worker), KVM_GET_PIT2, worker->data + IRQCHIP_OFFSET,
+                     &result, failure)) {
+        return false;
+    }
+    return result < 0 ||
+           target_read(worker->target, worker->data + IRQCHIP_OFFSET, ret_state,
+                       sizeof(*ret_state)) ||
+           fail(failure, ATTACH_GONE, "process %d ended while it was attached to",
+                worker->target->pid);
 }
 
 bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure)

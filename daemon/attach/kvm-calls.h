@@ -24,6 +24,9 @@ bool kvm_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
 bool kvm_get_pic(struct worker *worker, unsigned pic, struct kvm_pic_state *ret_state,
                  struct failure *failure);
 
+/* A VMM that has its PIT in itself, or none: all zeros. */
+bool kvm_get_pit(struct worker *worker, struct kvm_pit_state2 *ret_state, struct failure *failure);
+
 /* For haste, in steps: the worker waits in front of its KVM_GET_IRQCHIP; runs it; runs
  * KVM_SET_IRQCHIP with what was changed. */
 bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure);

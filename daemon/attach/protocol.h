@@ -106,6 +106,7 @@ struct attach_reply {
     uint64_t entries[ATTACH_PINS]; /* all kinds but PULSE: as they were before */
     uint8_t pic_base[ATTACH_PICS]; /* READ, LISTEN: the vector of a PIC's line 0 (from ICW2) */
     uint8_t pic_mask[ATTACH_PICS]; /* READ, LISTEN: its lines that are masked, a bit each */
-    uint32_t reserved;
+    uint32_t pit_length; /* READ, LISTEN: of channel 0's period, in the PIT's counts; 0: it is not
+                            periodic, or KVM has none */
     char reason[ATTACH_REASON_MAX]; /* not OK: what was asked, what was wrong, what to do */
 };

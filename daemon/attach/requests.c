@@ -22,7 +22,8 @@
 /* A VMM that can't be stopped as a whole within that time goes on, and is not attached to. */
 #define STALL_MAX_MS 100
 /* A pin as the guest's firmware or system left it that has no use for it. */
-#define UNTOUCHED ATTACH_ENTRY_MASKED
+#define PIT_COUNT_MAX 65536u
+#define UNTOUCHED     ATTACH_ENTRY_MASKED
 
 struct session {
     const struct attach_request *request;
@@ -275,6 +276,21 @@ static bool tell_pics(struct session *session)
     return true;
 }
 
+/* Modes 2 and 3 are periodic, and 6 and 7 the same; KVM keeps a count of 65536 as it is, or as 0.
+ */
+static bool tell_pit(struct session *session)
+{
+    struct kvm_pit_state2 state;
+
+    if (!kvm_get_pit(&session->worker, &state, &session->failure)) {
+        return false;
+    }
+    uint32_t count = state.channels[0].count;
+    bool periodic = state.channels[0].mode < 8 && (state.channels[0].mode & 2) != 0;
+    session->reply.pit_length = !periodic ? 0 : count == 0 ? PIT_COUNT_MAX : count;
+    return true;
+}
+
 static bool run_read(struct session *session)
 {
     struct kvm_ioapic_state state;
@@ -284,7 +300,7 @@ static bool run_read(struct session *session)
     }
     session->reply.pin = session->request->pin;
     tell_entries(session, &state);
-    return tell_pics(session);
+    return tell_pics(session) && tell_pit(session);
 }
 
 /* What is told is read while the listener is there already: a change from then on may be noticed by

@@ -444,12 +444,13 @@ static void note_drained(struct ring *ring)
 static bool read_record(struct ring *ring, const struct event *event, uint64_t head)
 {
     struct perf_event_header header;
+    uint64_t left = head - ring->tail;
 
-    if (head - ring->tail < sizeof(header)) {
+    if (left < sizeof(header) || left > RING_SIZE) {
         return false;
     }
     copy_out(ring, ring->tail, &header, sizeof(header));
-    if (header.size < sizeof(header) || header.size > head - ring->tail) {
+    if (header.size < sizeof(header) || header.size > left) {
         return false;
     }
     if (header.type == PERF_RECORD_SAMPLE) {

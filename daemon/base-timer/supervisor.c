@@ -19,6 +19,10 @@
 /* A top-up may be so much earlier than the pace says (0.5 ms), as the one before may have been
  * late: the slot sets the time, the pace only how often. */
 #define LATE_HZ 2000
+/* What top-ups may be behind with, at most (8 ms). */
+#define CREDIT_HZ 125
+/* In percent of the speed asked for: a tenth of a second holds half a tick more or less. */
+#define SPEED_MOST 102
 /* How late the news of a suspend may be. */
 #define SUSPEND_TOLD_NS UINT64_C(200000000)
 /* How long the phase of a rate that was told from acknowledgements is adjusted. */
@@ -32,6 +36,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 }
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t max_i64(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
@@ -50,6 +59,8 @@ void supervisor_init(struct supervisor *s, const struct supervisor_clock *clock,
     s->traced = traced;
     s->epoch_ns = s->now_ns = s->off_ns = s->answered_ns = s->span_ns = now;
     rate_guess_init(&s->guess, now, 0);
+    phase_init(&s->phase);
+    speed_init(&s->speed);
 }
 
 /* Ticks of the timer's own, as far as can be known: ours are taken too, but for a few. */
@@ -97,6 +108,7 @@ static void account(struct supervisor *s, uint64_t now)
     if (s->length == 0) {
         return;
     }
+    s->own_late = s->own_late || s->since_tick + passed >= s->length;
     s->since_tick = (s->since_tick + passed) % s->length;
     if (!s->frozen || s->policy.catch_up_suspends) {
         s->owed += (int64_t)passed;
@@ -151,6 +163,7 @@ static void count(struct supervisor *s)
 static void take(struct supervisor *s, uint32_t length)
 {
     s->counts.acknowledged++;
+    s->counted += length;
     if (s->frozen && !s->policy.catch_up_suspends) {
         return; /* it runs again, before that was told: so much time has passed for it */
     }
@@ -306,6 +319,7 @@ static void handled(struct supervisor *s, bool pending)
     }
     count_polls(s, pending);
     if (pending) {
+        s->own_late = false;
         adjust_phase(s);
     }
     if (s->unattributed > 0) {
@@ -370,6 +384,7 @@ void supervisor_advance(struct supervisor *s, uint64_t now)
 {
     account(s, now);
     attribute_the_rest(s);
+    speed_sample(&s->speed, s->now_ns, s->counted);
     if (guesses(s)) {
         follow_guess(s);
     }
@@ -392,11 +407,28 @@ void supervisor_advance(struct supervisor *s, uint64_t now)
 
 /* ---- topping up ---- */
 
+/* How far the line has fallen below the debt, in 1/100 counts. No further than what the timer's own
+ * ticks may be late, so that what could not be raised in time is not raised in one burst. */
+static int64_t credit(struct supervisor *s)
+{
+    int64_t tick = (int64_t)s->length * 100, debt = due_debt(s) * 100;
+    int64_t most = max_i64(tick, (int64_t)s->clock.hz * 100 / CREDIT_HZ);
+
+    if (debt - s->line > most) {
+        s->line = debt - most;
+    }
+    return debt - s->line;
+}
+
 /* Between two ticks of the timer's own, as far from them as can be, so that none merges: the next
- * such moment after @now. */
-static uint64_t next_slot(const struct supervisor *s, uint64_t now)
+ * such moment after @now. More of them where the timer's own ticks stay away. */
+static uint64_t next_slot(struct supervisor *s, uint64_t now)
 {
     uint64_t slots = (s->policy.slew + 99) / 100 + 1; /* the first of them is the timer's own */
+
+    if (credit(s) >= (int64_t)s->length * 200) {
+        slots *= 2;
+    }
     uint64_t next = s->since_tick * slots / s->length + 1;
 
     if (next % slots == 0) {
@@ -418,17 +450,17 @@ static bool pulse_unanswered(const struct supervisor *s)
     return s->pulsed_ns != 0 && taken == 0 && s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS;
 }
 
-/* Has the line fallen a tick below the debt? It does not get further away than that, so that what
- * could not be raised in time is not raised in a burst. */
+/* Has the line fallen a tick below the debt, and is there room for it, and for one of the timer's
+ * own that is late, in what the guest's clock has counted lately? */
 static bool pace_allows(struct supervisor *s)
 {
-    int64_t tick = (int64_t)s->length * 100, debt = due_debt(s) * 100;
+    int64_t tick = (int64_t)s->length * 100;
     int64_t early = min_i64(tick / 2, (int64_t)s->clock.hz * 100 / LATE_HZ);
+    int64_t room = speed_room(&s->speed, s->now_ns, s->counted,
+                              (100 + s->policy.slew) * SPEED_MOST / 100, s->clock.hz);
 
-    if (debt - s->line > tick) {
-        s->line = debt - tick;
-    }
-    return debt - s->line >= tick - early;
+    return credit(s) >= tick - early &&
+           room >= (int64_t)s->length * (s->traced && s->own_late ? 2 : 1);
 }
 
 static bool may_top_up(const struct supervisor *s)

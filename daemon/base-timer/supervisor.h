@@ -22,6 +22,7 @@
 #include "daemon/base-timer/phase.h"
 #include "daemon/base-timer/ports.h"
 #include "daemon/base-timer/rate-guess.h"
+#include "daemon/base-timer/speed.h"
 #include "daemon/ticker.h"
 
 /* How often it wants to be looked at while nothing is to be made up. */
@@ -30,6 +31,7 @@
 enum supervisor_learned {
     LEARNED_NOT,              /* the rate is not known: nothing is due */
     LEARNED_TRACE,            /* from what the guest wrote to the timer */
+    LEARNED_STATE,            /* from the timer's own state, as KVM has it */
     LEARNED_ACKNOWLEDGEMENTS, /* from how many ticks it takes, as long as it wrote nothing */
 };
 
@@ -60,6 +62,7 @@ struct supervisor {
     int64_t owed_at_last; /* the same, when the last tick was taken */
     uint64_t since_tick;  /* since the timer's own last tick was due */
     struct phase phase;
+    bool own_late;        /* that one was not seen handled yet */
     uint32_t last_length; /* the last one that was not 0 */
     uint64_t off_ns;      /* since when there are no ticks */
 
@@ -73,6 +76,8 @@ struct supervisor {
 
     /* Pacing: top-ups keep the debt above a line that falls at the policy's speed. */
     int64_t line; /* in 1/100 counts */
+    struct speed speed;
+    uint64_t counted; /* by the guest's clock, ever */
     uint64_t slot_ns;
     uint64_t pulsed_ns;
     uint64_t taken_at_pulse;

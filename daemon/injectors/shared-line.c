@@ -252,6 +252,7 @@ static struct injector *line_new(struct opening *opening, struct attach_result *
     line->injector.clock = &opening->kind->clock;
     line->injector.traced = opening->trace != NULL;
     line->injector.makes_up = opening->makes_up;
+    line->injector.length = opening->kind->access == access_pit ? result->pit_length : 0;
     line->injector.attach_stall_us = result->stall_ns / 1000;
     line->injector.ack_fd = result->fds[1];
     line->listener_fd = result->fds[0];

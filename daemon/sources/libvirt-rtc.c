@@ -6,6 +6,7 @@
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char command[] = "{\"execute\":\"rtc-reset-reinjection\"}";
 
@@ -15,11 +16,13 @@ static void forget(G_GNUC_UNUSED GTask *task, G_GNUC_UNUSED gpointer source, gpo
     virDomainPtr handle = data;
     char *reply = NULL;
 
-    if (virDomainQemuMonitorCommand(handle, command, &reply, 0) != 0 &&
-        virDomainIsActive(handle) == 1) {
+    /* QEMU's own refusal is no error to libvirt. */
+    gboolean done = virDomainQemuMonitorCommand(handle, command, &reply, 0) == 0 &&
+                    strstr(reply, "\"error\"") == NULL;
+    if (!done && virDomainIsActive(handle) == 1) {
         g_warning("domain %s: QEMU can't be told to forget the RTC ticks of the suspend, and will "
                   "replay them fast: %s",
-                  virDomainGetName(handle), virGetLastErrorMessage());
+                  virDomainGetName(handle), reply != NULL ? reply : virGetLastErrorMessage());
     }
     free(reply);
 }

@@ -38,6 +38,13 @@ void clock_sim_program(struct clock_sim *sim, guint32 length)
 
 static void run_rtc(struct clock_sim *sim)
 {
+    if (sim->now < sim->rtc_runs) {
+        return;
+    }
+    if (sim->rtc_late_us != 0) {
+        sim->rtc_runs =
+            sim->now + g_rand_int_range(sim->rand, 0, (gint32)sim->rtc_late_us) * 1000ull;
+    }
     while (sim->length != 0 && !sim->rtc_stopped && counts(sim->now) >= (double)sim->next_tick) {
         sim->pf = TRUE;
         sim->pending = sim->pending || !sim->line;

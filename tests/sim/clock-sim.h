@@ -32,7 +32,9 @@ struct clock_sim {
 
     /* The RTC. */
     guint32 length;
-    uint64_t next_tick; /* in counts */
+    uint64_t next_tick;   /* in counts */
+    unsigned rtc_late_us; /* how late its main loop gets to run, at most */
+    uint64_t rtc_runs;    /* when it runs again */
     gboolean pf, line;
 
     /* The guest. */
