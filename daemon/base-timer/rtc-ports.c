@@ -86,7 +86,7 @@ void rtc_ports_assume(struct rtc_ports *ports, uint32_t length)
     }
     for (uint8_t code = CODE_FIRST; code <= CODE_LAST; code++) {
         if (length_of_code(code) == length) {
-            ports->a = (uint8_t)((ports->a & ~A_RATE) | code);
+            ports->a = code; /* nothing else of it matters */
             ports->b |= B_PIE;
             ports->a_known = ports->b_known = true;
         }

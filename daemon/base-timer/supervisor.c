@@ -59,7 +59,7 @@ void supervisor_init(struct supervisor *s, const struct supervisor_clock *clock,
     s->traced = traced;
     s->epoch_ns = s->now_ns = s->off_ns = s->answered_ns = s->span_ns = now;
     rate_guess_init(&s->guess, now, 0);
-    phase_init(&s->phase);
+    median_init(&s->phase);
     speed_init(&s->speed);
 }
 
@@ -215,7 +215,7 @@ void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
         give_up(s);
     }
     set_phase(s, length);
-    phase_init(&s->phase);
+    median_init(&s->phase);
     if (s->length == 0) {
         forget_least(s);
     }
@@ -225,6 +225,8 @@ void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
 static void restart_guess(struct supervisor *s)
 {
     rate_guess_init(&s->guess, s->now_ns, own_ticks(s));
+    median_init(&s->interval);
+    s->handled_ns = 0;
 }
 
 /* Is it worth while to look at how many ticks are taken? */
@@ -235,10 +237,9 @@ static bool guesses(const struct supervisor *s)
             (s->learned == LEARNED_ACKNOWLEDGEMENTS && (!s->traced || s->doubtful)));
 }
 
-/* A faster one may be the timer's own catching up, as long as there is a debt. */
-static void follow_guess(struct supervisor *s)
+/* @hz: 0: none yet. A faster one may be the timer's own catching up, as long as there is a debt. */
+static void take_guess(struct supervisor *s, uint32_t hz)
 {
-    uint32_t hz = rate_guess_feed(&s->guess, s->now_ns, own_ticks(s));
     uint32_t length = hz != 0 ? s->clock.hz / hz : 0;
 
     s->doubtful = s->doubtful && length != s->length;
@@ -291,10 +292,22 @@ void supervisor_acknowledge(struct supervisor *s, uint64_t n)
  * any guest needs, and does no harm. */
 static void adjust_phase(struct supervisor *s)
 {
-    int32_t later;
+    int64_t since = (int64_t)s->since_tick, length = s->length, later;
 
-    if (phase_feed(&s->phase, s->since_tick, s->length, &later)) {
-        s->since_tick = (s->since_tick + s->length - (uint64_t)(int64_t)later) % s->length;
+    if (median_feed(&s->phase, since > length / 2 ? since - length : since, &later)) {
+        s->since_tick = (uint64_t)(since + length - later) % s->length;
+    }
+}
+
+/* Some ticks are lost, some are late; most come a period after the one before. */
+static void learn_from_interval(struct supervisor *s)
+{
+    uint64_t last = s->handled_ns;
+    int64_t ns;
+
+    s->handled_ns = s->now_ns;
+    if (last != 0 && median_feed(&s->interval, (int64_t)(s->now_ns - last), &ns)) {
+        take_guess(s, rate_guess_interval(&s->guess, (uint64_t)ns));
     }
 }
 
@@ -314,6 +327,9 @@ static void count_polls(struct supervisor *s, bool pending)
 
 static void handled(struct supervisor *s, bool pending)
 {
+    if (pending && guesses(s)) {
+        learn_from_interval(s);
+    }
     if (s->length == 0) {
         return;
     }
@@ -385,8 +401,8 @@ void supervisor_advance(struct supervisor *s, uint64_t now)
     account(s, now);
     attribute_the_rest(s);
     speed_sample(&s->speed, s->now_ns, s->counted);
-    if (guesses(s)) {
-        follow_guess(s);
+    if (guesses(s) && !s->traced) {
+        take_guess(s, rate_guess_feed(&s->guess, s->now_ns, own_ticks(s)));
     }
     if (s->last_length != 0) {
         limit(s);

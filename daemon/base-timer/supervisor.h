@@ -19,7 +19,7 @@
  */
 #pragma once
 
-#include "daemon/base-timer/phase.h"
+#include "daemon/base-timer/median.h"
 #include "daemon/base-timer/ports.h"
 #include "daemon/base-timer/rate-guess.h"
 #include "daemon/base-timer/speed.h"
@@ -61,7 +61,9 @@ struct supervisor {
     int64_t owed;         /* what the guest's clock is behind; negative: ahead */
     int64_t owed_at_last; /* the same, when the last tick was taken */
     uint64_t since_tick;  /* since the timer's own last tick was due */
-    struct phase phase;
+    struct median phase;  /* of how much later its ticks were handled */
+    struct median interval;
+    uint64_t handled_ns;  /* when the last one of its own was */
     bool own_late;        /* that one was not seen handled yet */
     uint32_t last_length; /* the last one that was not 0 */
     uint64_t off_ns;      /* since when there are no ticks */

@@ -33,7 +33,8 @@ static guint64 missing(const hvapi_statistics *s)
 }
 
 /* While the guest is stopped, it counts nothing, and all that it has counted is known. Figures are
- * of a moment ago: of many readings, that which had most due for its time is the freshest. */
+ * of the past when they are here: of many readings, that which has most due for its time is the
+ * freshest. */
 static struct ledger read_ledger(const struct guest *guest)
 {
     struct ledger ledger = {.due_at_zero = -INFINITY};
@@ -44,9 +45,8 @@ static struct ledger read_ledger(const struct guest *guest)
     ledger.counted = machine_clock(&guest->clock.machine)->ticks;
     end = clock_now_ns() + (FROZEN_MS - SETTLED_MS) * (gint64)1000000;
     while (clock_now_ns() < end) {
-        gint64 before = clock_now_ns();
         hvapi_statistics s = statistics(guest);
-        double due = (double)s.due - (double)before * HZ / 1e9;
+        double due = (double)s.due - (double)clock_now_ns() * HZ / 1e9;
         g_assert_cmpuint(missing(&s), ==, s.due - s.acknowledged);
         ledger.due_at_zero = fmax(ledger.due_at_zero, due);
         ledger.taken = s.acknowledged;

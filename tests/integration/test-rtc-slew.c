@@ -14,19 +14,29 @@ static const struct clock_kind restless = {.name = "IOAPIC restless",
                                            .other_ticks = 2,
                                            .tick = CLOCK_TICK_1024};
 
+static void add(struct rig *rig, const struct clock_kind *kind)
+{
+    struct machine_options options = clock_machine_options(kind, NULL);
+
+    options.metadata = RTC_METADATA("slew");
+    rig_add(rig, kind, &options);
+}
+
 static void up(struct rig *rig, guint kinds)
 {
     rig_up(rig);
     for (guint i = 0; clock_kinds[i].name != NULL; i++) {
         if ((kinds >> i & 1) != 0) {
-            rig_add(rig, &clock_kinds[i], NULL);
+            add(rig, &clock_kinds[i]);
         }
     }
 }
 
 static void settle(struct rig *rig)
 {
-    supervise_all(rig, "slew");
+    for (guint i = 0; i < rig->n; i++) {
+        await_supervision(rig, &rig->guests[i], "slew");
+    }
     sleep_ms(1000);
     take_references(rig);
 }
@@ -89,7 +99,7 @@ static void test_rates(void)
     struct rig rig;
 
     up(&rig, 1 << 0 | 1 << 3);
-    rig_add(&rig, &restless, NULL);
+    add(&rig, &restless);
     settle(&rig);
     for (guint i = 0; i < 20; i++) {
         for (guint g = 0; g < 2; g++) {

@@ -177,7 +177,9 @@ static void test_rtc_reset(void)
     /* B's interrupts are off, and A is what it was, as is the register selected. */
     PLAY_RTC(&ports, OUT(0x70, 0x0a), RATE(0x71, 0x2a, 512));
     rtc_ports_reset(&ports);
-    PLAY_RTC(&ports, OUT(0x71, 0x2b), OUT(0x70, 0x0b), OUT(0x71, 0x06), RATE(0x71, 0x42, 1024));
+    PLAY_RTC(&ports, OUT(0x71, 0x2b), OUT(0x71, 0x2a));
+    rtc_ports_reset(&ports);
+    PLAY_RTC(&ports, OUT(0x70, 0x0b), OUT(0x71, 0x06), RATE(0x71, 0x42, 512));
 
     /* A was never seen. */
     rtc_ports_init(&ports);
