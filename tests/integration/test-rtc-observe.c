@@ -71,11 +71,17 @@ static void assert_same(const struct ledger *now, const struct ledger *then)
 
 static void test_observe(void)
 {
+    struct machine_options options = clock_machine_options(&clock_kinds[1], NULL);
     struct rig rig;
 
+    /* Its firmware takes a while, so hvtimerd is there when the guest programs its RTC: there is no
+     * doubt about its rate. */
+    options.metadata = RTC_METADATA("observe");
+    options.bios = TRUE;
     rig_up(&rig);
-    struct guest *guest = rig_add(&rig, &clock_kinds[1], NULL);
-    supervise(&rig, guest, "observe");
+    struct guest *guest = rig_add(&rig, &clock_kinds[1], &options);
+    await_supervision(&rig, guest, "observe");
+    g_assert_true(status_is(&rig, guest, "supervision.learned", "trace"));
     sleep_ms(1500);
     struct ledger first = read_ledger(guest);
     hvapi_statistics s = statistics(guest);
