@@ -5,6 +5,7 @@
  */
 #include "tests/support/fixture.h"
 #include "tests/support/test.h"
+#include "tests/support/timing.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <hvapi/hvapi.h>
@@ -198,13 +199,34 @@ static void test_bad_values(void)
     fixture_down(&f);
 }
 
-/* Due ticks in the next @ms. */
-static uint64_t due_in(HV_PARTITION_ID id, unsigned ms)
+/* Sets the property that starts the timer, which stands still. */
+static struct timing start(HV_PARTITION_ID id, HV_PARTITION_PROPERTY_CODE code, uint64_t value,
+                           double period_us)
 {
-    uint64_t before = statistics(id).due;
+    struct timing timing = timing_before(period_us, statistics(id).due);
 
-    g_usleep(ms * 1000);
-    return statistics(id).due - before;
+    set(id, code, value);
+    timing_after(&timing);
+    return timing;
+}
+
+static gboolean keeps_time(HV_PARTITION_ID id, const struct timing *timing)
+{
+    gint64 before = g_get_monotonic_time();
+    uint64_t due = statistics(id).due;
+
+    return timing_keeps(timing, due, before, g_get_monotonic_time());
+}
+
+static void assert_ticks(HV_PARTITION_ID id, const struct timing *timing)
+{
+    g_usleep(200000);
+    test_wait_until(20, keeps_time(id, timing));
+}
+
+static void assert_stands_still(HV_PARTITION_ID id)
+{
+    test_wait_until_still(20, statistics(id).due);
 }
 
 static void test_order(void)
@@ -216,20 +238,23 @@ static void test_order(void)
 
     /* Control first: nothing until there is a period. */
     set(id, CONTROL, ENABLED);
-    g_assert_cmpuint(due_in(id, 50), ==, 0);
-    set(id, PERIOD, 10000);
-    g_assert_cmpuint(due_in(id, 200), >=, 100);
+    g_usleep(50000);
+    g_assert_cmpuint(statistics(id).due, ==, 0);
+    struct timing timing = start(id, PERIOD, 10000, 1000);
+    assert_ticks(id, &timing);
 
     /* Period 0 clears Enabled and stops. */
     set(id, PERIOD, 0);
     g_assert_cmphex(get(id, CONTROL), ==, DISABLED);
-    g_assert_cmpuint(due_in(id, 50), ==, 0);
+    assert_stands_still(id);
 
     /* A period alone does not start it. */
+    uint64_t due = statistics(id).due;
     set(id, PERIOD, 10000);
-    g_assert_cmpuint(due_in(id, 50), ==, 0);
-    set(id, CONTROL, ENABLED);
-    g_assert_cmpuint(due_in(id, 200), >=, 100);
+    g_usleep(50000);
+    g_assert_cmpuint(statistics(id).due, ==, due);
+    timing = start(id, CONTROL, ENABLED, 1000);
+    assert_ticks(id, &timing);
     fixture_down(&f);
 }
 
@@ -241,10 +266,9 @@ static void test_first_tick(void)
     up(&f);
     HV_PARTITION_ID id = lookup("m0");
     set(id, PERIOD, 5000000); /* 500 ms */
-    gint64 before = g_get_monotonic_time();
-    set(id, CONTROL, ENABLED);
-    test_wait_until(10, statistics(id).due == 1);
-    g_assert_cmpint(g_get_monotonic_time() - before, >=, 500000);
+    struct timing timing = start(id, CONTROL, ENABLED, 500000);
+    test_wait_until(10, keeps_time(id, &timing) && statistics(id).due >= 1);
+    g_assert_cmpint(g_get_monotonic_time() - timing.called, >=, 500000);
     fixture_down(&f);
 }
 
@@ -256,16 +280,19 @@ static void test_change_while_running(void)
     up(&f);
     HV_PARTITION_ID id = lookup("m0");
     set(id, PERIOD, 100000);
-    set(id, CONTROL, ENABLED);
-    g_assert_cmpuint(due_in(id, 300), <=, 31);
-    set(id, PERIOD, 10000);
-    g_assert_cmpuint(due_in(id, 200), >=, 100);
+    struct timing timing = start(id, CONTROL, ENABLED, 10000);
+    assert_ticks(id, &timing);
+    set(id, PERIOD, 10000000000); /* 1000 s: the tick that was to come is not to come now */
+    assert_stands_still(id);
+    timing = start(id, PERIOD, 10000, 1000);
+    assert_ticks(id, &timing);
     uint64_t due = statistics(id).due;
     for (unsigned vector = 0x40; vector < 0x60; vector++) {
         set(id, CONTROL, (ENABLED & ~0xffull) | vector);
         g_assert_cmpuint(statistics(id).due, >=, due);
         due = statistics(id).due;
     }
+    assert_ticks(id, &timing); /* as if nothing had been changed: none lost, none early */
     test_wait_until(10, statistics(id).backlog == 0);
     g_assert_cmpuint(statistics(id).skipped, ==, 0);
     fixture_down(&f);
@@ -308,7 +335,7 @@ static void test_daemon_killed(void)
         test_wait_until(10, hvapi_lookup_partition("m0", &id) == HV_STATUS_SUCCESS);
         set(id, PERIOD, 10000);
         set(id, CONTROL, ENABLED);
-        g_assert_cmpuint(due_in(id, 100), >=, 50);
+        test_wait_until(10, statistics(id).due >= 50);
     }
     fixture_down(&f);
 }
@@ -379,7 +406,8 @@ static void test_hand_over(void)
     g_assert_cmpuint(HvSetPartitionProperty(id, CONTROL, ENABLED), ==,
                      HV_STATUS_INVALID_PARTITION_STATE);
     g_assert_cmphex(get(id, CONTROL), ==, (ENABLED | 0x100ull << 32));
-    g_assert_cmpuint(due_in(id, 100), >=, 5);
+    uint64_t due = statistics(id).due;
+    test_wait_until(10, statistics(id).due >= due + 5);
     hvapi_vmm_take_back(handle);
     g_assert_cmpuint(hvapi_lookup_partition("own", &other), ==, HV_STATUS_INVALID_PARTITION_ID);
     fixture_down(&f);
