@@ -165,8 +165,8 @@ static void test_reset_backlog(void)
     hold_model(&f, 60 * G_USEC_PER_SEC);
     test_wait_until(10, hvapi_get_statistics(1, &s) == HV_STATUS_SUCCESS && s.backlog >= 100);
     g_assert_cmpint(fixture_run(&f, NULL, "hvtimerctl reset-backlog m0"), ==, DONE);
-    g_assert_cmpuint(hvapi_get_statistics(1, &s), ==, HV_STATUS_SUCCESS);
-    g_assert_cmpuint(s.skipped, >=, 100);
+    /* The engine obeys as soon as it runs. */
+    test_wait_until(10, hvapi_get_statistics(1, &s) == HV_STATUS_SUCCESS && s.skipped >= 100);
     fixture_down(&f);
 }
 

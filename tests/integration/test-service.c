@@ -80,6 +80,16 @@ static void test_notify(void)
     fixture_down(&f);
 }
 
+/* It runs no more: all that it says it has said. */
+static gboolean is_stopped(GSubprocess *process)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%s/stat", g_subprocess_get_identifier(process));
+    g_autofree char *stat = NULL;
+
+    g_assert_true(g_file_get_contents(path, &stat, NULL, NULL));
+    return strrchr(stat, ')')[2] == 'T';
+}
+
 /* An engine that hangs, or a daemon that does: the watchdog is not fed. */
 static void test_watchdog_starves(void)
 {
@@ -90,7 +100,7 @@ static void test_watchdog_starves(void)
     fixture_up(&f, config);
     test_wait_until(10, heard(&n, "WATCHDOG=1"));
     g_subprocess_send_signal(f.daemon, SIGSTOP);
-    g_usleep(200000);
+    test_wait_until(10, is_stopped(f.daemon));
     heard(&n, "WATCHDOG=1"); /* what was under way */
     g_string_truncate(n.heard, 0);
     g_usleep(600000);
