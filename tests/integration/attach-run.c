@@ -11,7 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* An overloaded host is given that many chances. */
+#define TRIES 20
+
 static char *helper;
+static char *script; /* to be removed when it is no longer the helper */
 
 char *attach_built(const char *file)
 {
@@ -22,6 +26,10 @@ char *attach_built(const char *file)
 
 void attach_use_helper(const char *path)
 {
+    if (script != NULL) {
+        g_unlink(script);
+    }
+    g_clear_pointer(&script, g_free);
     g_free(helper);
     helper = path != NULL ? g_strdup(path) : attach_built("daemon/attach/hvtimer-attach");
 }
@@ -31,18 +39,40 @@ static void on_done(G_GNUC_UNUSED GObject *source, GAsyncResult *result, gpointe
     *(GAsyncResult **)user_data = g_object_ref(result);
 }
 
-struct attach_result *attach_run(const struct attach_job *job, GError **error)
+static struct attach_result *run_once(const struct attach_job *job, GError **error)
 {
     g_autoptr(GAsyncResult) result = NULL;
 
-    if (helper == NULL) {
-        attach_use_helper(NULL);
-    }
     attach_run_async(helper, job, NULL, on_done, &result);
     while (result == NULL) {
         g_main_context_iteration(NULL, TRUE);
     }
     return attach_run_finish(result, error);
+}
+
+/* The helper gives up rather than let the VMM stand still for long, and says so. */
+static gboolean may_be_tried_again(const GError *error)
+{
+    return g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE) &&
+           g_str_has_suffix(error->message, "try again");
+}
+
+struct attach_result *attach_run(const struct attach_job *job, GError **error)
+{
+    struct attach_result *result = NULL;
+    GError *why = NULL;
+
+    if (helper == NULL) {
+        attach_use_helper(NULL);
+    }
+    for (unsigned i = 0; i == 0 || (i < TRIES && may_be_tried_again(why)); i++) {
+        g_clear_error(&why);
+        result = run_once(job, &why);
+    }
+    if (why != NULL) {
+        g_propagate_error(error, why);
+    }
+    return result;
 }
 
 struct attach_result *attach_borrow(pid_t pid, uint32_t pin, uint64_t entry, GError **error)
@@ -95,11 +125,11 @@ void attach_use_script(const char *format, ...)
     g_autofree char *command = g_strdup_vprintf(format, arguments);
     va_end(arguments);
     g_autofree char *built = attach_built("daemon/attach/hvtimer-attach");
-    g_autofree char *script =
-        g_strdup_printf("#!/bin/sh\nrm -f '%s'\nexec %s '%s'\n", path, command, built);
-    g_file_set_contents_full(path, script, -1, G_FILE_SET_CONTENTS_NONE, 0700, &error);
+    g_autofree char *text = g_strdup_printf("#!/bin/sh\nexec %s '%s'\n", command, built);
+    g_file_set_contents_full(path, text, -1, G_FILE_SET_CONTENTS_NONE, 0700, &error);
     g_assert_no_error(error);
     attach_use_helper(path);
+    script = g_steal_pointer(&path);
 }
 
 gboolean attach_killed_at(const struct attach_job *job, unsigned at)

@@ -10,7 +10,7 @@ char *attach_built(const char *file);
 /* Uses this one from here on; NULL: the one that was built. */
 void attach_use_helper(const char *path);
 
-/* Uses the one that was built, once, through this command: "env NAME=VALUE". */
+/* Uses the one that was built, through this command: "env NAME=VALUE"; until another is used. */
 void attach_use_script(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 struct attach_result *attach_run(const struct attach_job *job, GError **error);
