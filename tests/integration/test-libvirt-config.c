@@ -24,8 +24,8 @@ static void test_before_start(gconstpointer bios)
     run(&rig, "virsh -c " LIBVIRT_URI " start guest");
     machine_follow(&rig.machine);
     machine_wait_ready(&rig.machine);
-    await(10, is_partition(), "hvtimerd sees the domain");
-    await(10, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
+    await(20, is_partition(), "hvtimerd sees the domain");
+    await(20, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
     g_assert_cmpfloat(status_number(&rig, "period_ns"), ==, 1e6);
     await_ticks(&rig, VECTOR, 3000, 20);
     await(30, statistics().backlog == 0, "caught up");
@@ -45,16 +45,8 @@ static void test_in_xml(void)
                      .metadata = "<tick:assist xmlns:tick='" DOMAIN_NAMESPACE "'>"
                                  "<tick:timer period='1ms' vector='0x50'/></tick:assist>"});
     machine_boot(&rig.machine);
-    await_ticks(&rig, VECTOR, 1000, 10);
+    await_ticks(&rig, VECTOR, 1000, 20);
     rig_down(&rig);
-}
-
-static void assert_no_ticks(struct rig *rig)
-{
-    sleep_ms(100);
-    guint before = machine_count(&rig->machine, VECTOR);
-    sleep_ms(300);
-    g_assert_cmpuint(machine_count(&rig->machine, VECTOR), ==, before);
 }
 
 static void test_live(void)
@@ -62,22 +54,20 @@ static void test_live(void)
     struct rig rig;
 
     rig_boot(&rig, &(struct machine_options){0});
-    assert_no_ticks(&rig);
+    await_no_ticks(&rig, VECTOR);
     set_metadata(&rig, "<timer period=\"1ms\" vector=\"0x50\"/>", "--live");
-    await(5, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
-    await_ticks(&rig, VECTOR, 500, 5);
+    await(20, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
+    await_ticks(&rig, VECTOR, 500, 20);
 
     set_metadata(&rig, "<timer period=\"10ms\" vector=\"0x51\"/>", "--live");
-    await(5, status_number(&rig, "emulated_timer_period") == 100000, "the new period");
-    await_ticks(&rig, 0x51, 50, 5);
-    assert_no_ticks(&rig);
+    await(20, status_number(&rig, "emulated_timer_period") == 100000, "the new period");
+    await_ticks(&rig, 0x51, 50, 20);
+    await_no_ticks(&rig, VECTOR);
 
     run(&rig, VIRSH_METADATA "--remove --live");
-    await(5, status_is(&rig, "emulated_timer_control", "0x0000000000000051"),
+    await(20, status_is(&rig, "emulated_timer_control", "0x0000000000000051"),
           "disabled by the removal");
-    guint before = machine_count(&rig.machine, 0x51);
-    sleep_ms(200);
-    g_assert_cmpuint(machine_count(&rig.machine, 0x51), <=, before + 1);
+    await_no_ticks(&rig, 0x51);
     rig_down(&rig);
 }
 
@@ -104,16 +94,16 @@ static void test_invalid(void)
 
     rig_boot(&rig, &(struct machine_options){0});
     set_metadata(&rig, "<timer period=\"1ms\" vector=\"0x50\"/>", "--live");
-    await(5, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
+    await(20, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         set_metadata(&rig, rows[i].timer, "--live");
-        await(5, reports(&rig, rows[i].named), "status names %s", rows[i].named);
+        await(20, reports(&rig, rows[i].named), "status names %s", rows[i].named);
         g_assert_true(status_is(&rig, "emulated_timer_control", CONTROL));
         g_assert_cmpfloat(status_number(&rig, "emulated_timer_period"), ==, 10000);
-        await_ticks(&rig, VECTOR, 100, 5);
+        await_ticks(&rig, VECTOR, 100, 20);
     }
     set_metadata(&rig, "<timer period=\"10ms\" vector=\"0x50\"/>", "--live");
-    await(5, status_number(&rig, "emulated_timer_period") == 100000, "the corrected period");
+    await(20, status_number(&rig, "emulated_timer_period") == 100000, "the corrected period");
     g_assert_false(reports(&rig, "chronometer"));
     rig_down(&rig);
 }
@@ -125,16 +115,16 @@ static void test_ctl_config(void)
 
     rig_boot(&rig, &(struct machine_options){0});
     g_free(ctl(&rig, DONE, ENABLE " --config"));
-    assert_no_ticks(&rig);
+    await_no_ticks(&rig, VECTOR);
     run(&rig, VIRSH_METADATA "--config");
     machine_destroy(&rig.machine);
     machine_boot(&rig.machine);
-    await_ticks(&rig, VECTOR, 500, 10);
+    await_ticks(&rig, VECTOR, 500, 20);
     g_free(ctl(&rig, DONE, "disable guest --config"));
     machine_destroy(&rig.machine);
     machine_boot(&rig.machine);
-    await(10, is_partition(), "hvtimerd sees the domain");
-    assert_no_ticks(&rig);
+    await(20, is_partition(), "hvtimerd sees the domain");
+    await_no_ticks(&rig, VECTOR);
     rig_down(&rig);
 }
 
@@ -156,7 +146,7 @@ static void test_drop_in(void)
     g_assert_no_error(error);
     fixture_reconfigure(&rig.fixture, rig_config());
     machine_boot(&rig.machine);
-    await_ticks(&rig, VECTOR, 1000, 10);
+    await_ticks(&rig, VECTOR, 1000, 20);
     g_unlink(path);
     g_rmdir(directory);
     rig_down(&rig);
@@ -187,9 +177,9 @@ static void test_refused(void)
     g_free(ctl(&rig, NO_PARTITION, "status nobody"));
     g_free(ctl(&rig, UNSUPPORTED, ENABLE));
     machine_boot(&rig.machine);
-    await(10, is_partition(), "hvtimerd sees the domain");
+    await(20, is_partition(), "hvtimerd sees the domain");
     machine_destroy(&rig.machine);
-    await(10, status_is(&rig, "state", "shutoff"), "the partition is shut off");
+    await(20, status_is(&rig, "state", "shutoff"), "the partition is shut off");
     g_free(ctl(&rig, UNSUPPORTED, ENABLE));
     rig_down(&rig);
 }

@@ -6,7 +6,7 @@
 
 static void await_state(struct rig *rig, const char *state)
 {
-    await(10, status_is(rig, "state", state), "the partition's state is %s", state);
+    await(20, status_is(rig, "state", state), "the partition's state is %s", state);
 }
 
 /* Its time stands still, and goes on where it stood. */
@@ -19,12 +19,16 @@ static void test_suspend(void)
     await_ticks(&rig, VECTOR, 200, 20);
     run(&rig, VIRSH "suspend guest");
     await_state(&rig, "paused");
+    test_wait_until_still(20, statistics().due);
     uint64_t due = statistics().due;
-    sleep_ms(2000);
+    sleep_ms(1000);
     g_assert_cmpuint(statistics().due, ==, due);
+    gint64 resumed = g_get_monotonic_time();
     run(&rig, VIRSH "resume guest");
     await_state(&rig, "running");
-    g_assert_cmpuint(statistics().due, <, due + 1500);
+    uint64_t since = statistics().due - due;
+    /* Of the first period a part had passed; of the time that stood still, none. */
+    g_assert_cmpuint(since, <=, (uint64_t)(g_get_monotonic_time() - resumed + 1) / 1000 + 1);
     await_ticks(&rig, VECTOR, 200, 20);
     assert_nothing_lost(&rig, VECTOR);
     rig_down(&rig);
@@ -73,23 +77,22 @@ static void test_save(void)
 /* After a reset nothing comes to the new guest, until it is enabled again. */
 static void check_after_reset(struct rig *rig)
 {
-    await(5, status_is(rig, "emulated_timer_control", CONTROL_CLEAR), "Enabled is cleared");
+    await(20, status_is(rig, "emulated_timer_control", CONTROL_CLEAR), "Enabled is cleared");
     machine_wait_ready(&rig->machine);
-    sleep_ms(100);
+    await_no_ticks(rig, VECTOR);
     guint before = machine_count(&rig->machine, VECTOR);
-    sleep_ms(300);
-    g_assert_cmpuint(machine_count(&rig->machine, VECTOR), ==, before);
     uint64_t acknowledged = statistics().acknowledged;
 
     g_free(ctl(rig, DONE, ENABLE));
     await_ticks(rig, VECTOR, 500, 20);
-    await(10, statistics().backlog == 0, "caught up");
+    await(60, statistics().backlog == 0, "caught up");
     g_free(ctl(rig, DONE, "disable guest"));
-    await(5, statistics().in_flight == 0, "the last tick is acknowledged");
+    await_no_ticks(rig, VECTOR);
+    await(20, statistics().in_flight == 0, "the last tick is acknowledged");
     /* Whether its figures begin anew is not said. */
     uint64_t now = statistics().acknowledged;
     uint64_t taken = now >= acknowledged ? now - acknowledged : now;
-    await(5, machine_count(&rig->machine, VECTOR) - before >= taken, "all ticks counted");
+    await(20, machine_count(&rig->machine, VECTOR) - before >= taken, "all ticks counted");
     g_assert_cmpuint(machine_count(&rig->machine, VECTOR) - before, ==, taken);
 }
 
@@ -123,7 +126,7 @@ static void start_again(struct rig *rig)
 {
     await_state(rig, "shutoff");
     machine_boot(&rig->machine);
-    await(10, is_partition(), "hvtimerd sees the domain");
+    await(20, is_partition(), "hvtimerd sees the domain");
     await_state(rig, "running");
     g_assert_cmpfloat(status_number(rig, "pid"), ==, rig->machine.pid);
     g_free(ctl(rig, DONE, ENABLE));
@@ -185,7 +188,7 @@ static void test_end_unseen(void)
     g_assert_cmpint(kill(rig.machine.pid, SIGKILL), ==, 0);
     sleep_ms(500);
     libvirt_start(&test_libvirt);
-    await(10, g_str_equal(machine_state(&rig.machine), "shutoff"), "libvirtd has noticed");
+    await(20, g_str_equal(machine_state(&rig.machine), "shutoff"), "libvirtd has noticed");
     machine_follow(&rig.machine);
     start_again(&rig);
     rig_down(&rig);

@@ -8,6 +8,7 @@
 #include "tests/support/fixture.h"
 #include "tests/support/libvirt-machine.h"
 #include "tests/support/test.h"
+#include "tests/support/timing.h"
 #include <hvapi/hvapi.h>
 
 /* Exit statuses of hvtimerctl. */
@@ -78,14 +79,11 @@ hvapi_statistics catch_up_and_stop(struct rig *rig);
 /* The same, and of @vector the guest has counted what was acknowledged. */
 void assert_nothing_lost(struct rig *rig, guint vector);
 
-/* Between two moments the RTC ticked at its rate. QEMU drops its ticks on a busy machine, if its
- * policy is not to catch up: then it is asked for half of them. */
-struct rtc_mark {
-    gint64 time;
-    guint count;
-};
-struct rtc_mark rtc_mark(const struct rig *rig);
-void assert_rtc_since(const struct rig *rig, struct rtc_mark since, gboolean catches_up);
+/* The guest counts no more at @vector; what was still on its way has come. */
+void await_no_ticks(struct rig *rig, guint vector);
+
+/* The guest's partition has all ticks that its period gives: see timing_keeps(). */
+gboolean keeps_time(const struct timing *timing);
 
 /* test-libvirt-*.c */
 void add_ticks_tests(void);

@@ -17,6 +17,9 @@
 #define BOOT_SECONDS 60
 #define STOP_SECONDS 30
 
+/* What QEMU and KVM may deliver too late, at once, of the time before a measurement. */
+#define MADE_UP_SECONDS 0.5
+
 #define MEMORY_MIB  16
 #define MAPPED_SIZE (DOMAIN_GUEST_END - DOMAIN_GUEST_SHARED)
 
@@ -414,6 +417,32 @@ volatile struct clock_guest *machine_clock(const struct machine *machine)
 {
     g_assert_nonnull(machine->memory);
     return (volatile void *)((volatile char *)machine->pages + CLOCK_GUEST);
+}
+
+struct machine_rate machine_rate_begin(const struct machine *machine,
+                                       guint (*read)(const struct machine *machine))
+{
+    struct machine_rate rate = {.machine = machine, .read = read};
+
+    rate.before = g_get_monotonic_time();
+    rate.count = read(machine);
+    rate.after = g_get_monotonic_time();
+    return rate;
+}
+
+gboolean machine_rate_is(const struct machine_rate *rate, double hz, double part)
+{
+    struct machine_rate now = machine_rate_begin(rate->machine, rate->read);
+    double counted = now.count - rate->count;
+    double least = (double)(now.before - rate->after) / G_USEC_PER_SEC;
+    double most = (double)(now.after - rate->before) / G_USEC_PER_SEC;
+
+    g_assert_cmpfloat(counted, <=, hz * 1.01 * (most + MADE_UP_SECONDS));
+    if (counted < hz * part * least) {
+        return FALSE;
+    }
+    g_test_message("%.1f a second, of %.0f", counted / most, hz);
+    return TRUE;
 }
 
 /* ---- Getting in the guest's way ---- */

@@ -84,6 +84,20 @@ guint machine_boots(const struct machine *machine);
 gboolean machine_failed(const struct machine *machine); /* met an exception, and is at an end */
 volatile struct clock_guest *machine_clock(const struct machine *machine);
 
+/* How often one of these counts, from the call to machine_rate_begin() on. */
+struct machine_rate {
+    const struct machine *machine;
+    guint (*read)(const struct machine *machine);
+    guint count;
+    gint64 before, after; /* the reading of count */
+};
+struct machine_rate machine_rate_begin(const struct machine *machine,
+                                       guint (*read)(const struct machine *machine));
+/* Is it, on average, at least that part of @hz? Fails the test if it is more than all of it, and
+ * what may have been made up of the time before. A busy machine may take a good part of a short
+ * time: to be asked again, until TRUE. */
+gboolean machine_rate_is(const struct machine_rate *rate, double hz, double part);
+
 /* ---- Getting in the guest's way ---- */
 
 /* The guest keeps interrupts off on @cpu. Waits until they are off: its RTC has to tick, or
