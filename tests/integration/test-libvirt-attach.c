@@ -39,7 +39,7 @@ static hvapi_statistics kill_after(struct rig *rig, gint64 ms)
 static void assert_back(struct rig *rig, const hvapi_statistics *before)
 {
     await_ticks(rig, VECTOR, 10, 20);
-    g_assert_true(status_is(rig, "emulated_timer_control", CONTROL));
+    assert_status(rig, "emulated_timer_control", CONTROL);
     g_assert_cmpfloat(status_number(rig, "period_ns"), ==, 1e6);
     hvapi_statistics now = statistics();
     if (before != NULL) {

@@ -98,7 +98,7 @@ static void test_invalid(void)
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         set_metadata(&rig, rows[i].timer, "--live");
         await(20, reports(&rig, rows[i].named), "status names %s", rows[i].named);
-        g_assert_true(status_is(&rig, "emulated_timer_control", CONTROL));
+        assert_status(&rig, "emulated_timer_control", CONTROL);
         g_assert_cmpfloat(status_number(&rig, "emulated_timer_period"), ==, 10000);
         await_ticks(&rig, VECTOR, 100, 20);
     }

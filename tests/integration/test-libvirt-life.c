@@ -70,7 +70,7 @@ static void test_save(void)
         await_state(&rig, "running");
         await_ticks(&rig, VECTOR, 200, 20);
     }
-    g_assert_true(status_is(&rig, "emulated_timer_control", CONTROL));
+    assert_status(&rig, "emulated_timer_control", CONTROL);
     rig_down(&rig);
 }
 
@@ -161,7 +161,7 @@ static void test_libvirtd_killed(void)
     await_ticks(&rig, VECTOR, 200, 20);
     libvirt_kill(&test_libvirt);
     await_ticks(&rig, VECTOR, 2000, 20);
-    g_assert_true(status_is(&rig, "emulated_timer_control", CONTROL));
+    assert_status(&rig, "emulated_timer_control", CONTROL);
     libvirt_start(&test_libvirt);
     machine_define(&second, &test_libvirt, &(struct machine_options){.name = "second"});
     machine_boot(&second);

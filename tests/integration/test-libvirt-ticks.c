@@ -22,10 +22,10 @@ static void test_ten_seconds(void)
     sleep_ms(10000);
     await(20, machine_rate_is(&rtc, MACHINE_RTC_HZ, 0.97), "the RTC's rate");
     await(20, keeps_time(&timing), "all ticks that are due");
-    g_assert_true(status_is(&rig, "state", "running"));
-    g_assert_true(status_is(&rig, "source", "libvirt"));
-    g_assert_true(status_is(&rig, "accounting", "closed-loop"));
-    g_assert_true(status_is(&rig, "emulated_timer_control", CONTROL));
+    assert_status(&rig, "state", "running");
+    assert_status(&rig, "source", "libvirt");
+    assert_status(&rig, "accounting", "closed-loop");
+    assert_status(&rig, "emulated_timer_control", CONTROL);
     g_assert_cmpfloat(status_number(&rig, "pid"), ==, rig.machine.pid);
     assert_nothing_lost(&rig, VECTOR);
     rig_down(&rig);
@@ -138,7 +138,7 @@ static void test_own_timer(void)
 
     rig_boot(&rig, &(struct machine_options){.timer_ns = 2000000});
     g_free(ctl(&rig, DONE, ENABLE));
-    g_assert_true(status_is(&rig, "base_timer", "daemon"));
+    assert_status(&rig, "base_timer", "daemon");
     struct machine_rate timer = machine_rate_begin(&rig.machine, machine_timer);
     sleep_ms(5000);
     /* KVM drops some on a busy machine. */

@@ -166,6 +166,13 @@ gboolean status_is(struct rig *rig, const char *path, const char *text)
     return g_strcmp0(found, text) == 0;
 }
 
+void assert_status(struct rig *rig, const char *path, const char *text)
+{
+    g_autofree char *found = status_text(rig, path);
+
+    g_assert_cmpstr(found, ==, text);
+}
+
 hvapi_statistics statistics(void)
 {
     HV_PARTITION_ID id;

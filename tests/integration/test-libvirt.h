@@ -64,6 +64,7 @@ void run(struct rig *rig, const char *command, ...) G_GNUC_PRINTF(2, 3);
 char *status_text(struct rig *rig, const char *path);
 double status_number(struct rig *rig, const char *path);
 gboolean status_is(struct rig *rig, const char *path, const char *text);
+void assert_status(struct rig *rig, const char *path, const char *text);
 
 /* The guest is a partition. */
 gboolean is_partition(void);
