@@ -19,9 +19,9 @@ struct run {
     GSource *readable;
     GSource *timeout;
     int socket;
-    gboolean ended;    /* the helper */
-    gboolean answered; /* `result` or `error` is there */
-    gboolean timed_out;
+    gboolean ended;     /* the helper */
+    gboolean answered;  /* `result` or `error` is there */
+    gboolean timed_out; /* in the helper's own view: it has changed nothing */
     struct attach_result *result;
     GError *error;
 };
@@ -173,6 +173,7 @@ static void take_reply(struct run *run)
     reply.reason[ATTACH_REASON_MAX - 1] = '\0';
     if (reply.status != ATTACH_OK) {
         g_autofree char *reason = g_utf8_make_valid(reply.reason, -1);
+        run->timed_out = reply.status == ATTACH_TIMED_OUT;
         set_error(run, hv_status_of(reply.status), reason);
         return;
     }
@@ -351,4 +352,11 @@ void attach_run_async(const char *helper, const struct attach_job *job, GCancell
 struct attach_result *attach_run_finish(GAsyncResult *result, GError **error)
 {
     return g_task_propagate_pointer(G_TASK(result), error);
+}
+
+gboolean attach_run_timed_out(GAsyncResult *result)
+{
+    struct run *run = g_task_get_task_data(G_TASK(result));
+
+    return run->timed_out;
 }

@@ -49,6 +49,10 @@ void attach_run_async(const char *helper, const struct attach_job *job, GCancell
  * G_IO_ERROR_CANCELLED. (transfer full) */
 struct attach_result *attach_run_finish(GAsyncResult *result, GError **error);
 
+/* It has failed because a thread of the VMM did not run, and so did not stop, for too long: the
+ * next attempt may well succeed. */
+gboolean attach_run_timed_out(GAsyncResult *result);
+
 /* Closes the descriptors that are still in there (not -1). */
 void attach_result_free(struct attach_result *result);
 typedef struct attach_result AttachResult;

@@ -2,8 +2,14 @@
 /* Requests to one VMM's process, one after the other: see queue.h. */
 #include "daemon/attach/queue.h"
 
+/* A host that keeps a VMM's thread from running for longer than the helper waits for it, often does
+ * so again: several attempts, and time in between, as each may make the VM stand still. */
+#define TRIES    10
+#define PAUSE_MS 100
+
 struct entry {
     struct attach_job job;
+    unsigned tries;
     attach_queue_func done;
     gpointer user_data;
 };
@@ -51,13 +57,24 @@ void attach_queue_unref(struct attach_queue *queue)
 
 static void run_first(struct attach_queue *queue);
 
+static gboolean run_again(gpointer queue)
+{
+    run_first(queue);
+    return G_SOURCE_REMOVE;
+}
+
 static void on_run(G_GNUC_UNUSED GObject *object, GAsyncResult *result, gpointer user_data)
 {
     struct attach_queue *queue = user_data;
-    g_autofree struct entry *entry = g_queue_pop_head(&queue->entries);
+    struct entry *first = g_queue_peek_head(&queue->entries);
     g_autoptr(GError) error = NULL;
     struct attach_result *got = attach_run_finish(result, &error);
 
+    if (got == NULL && attach_run_timed_out(result) && ++first->tries < TRIES) {
+        g_timeout_add(PAUSE_MS, run_again, queue);
+        return;
+    }
+    g_autofree struct entry *entry = g_queue_pop_head(&queue->entries);
     pending--;
     if (!g_queue_is_empty(&queue->entries)) {
         run_first(queue);
@@ -78,7 +95,7 @@ void attach_queue_run(struct attach_queue *queue, const struct attach_job *job,
 {
     struct entry *entry = g_new(struct entry, 1);
 
-    *entry = (struct entry){*job, done, user_data};
+    *entry = (struct entry){.job = *job, .done = done, .user_data = user_data};
     entry->job.pid = queue->pid;
     entry->job.start_time = queue->start_time;
     attach_queue_ref(queue);
