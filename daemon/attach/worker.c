@@ -34,8 +34,11 @@
      CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID)
 #define TRACE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE)
 
-#define HOST_ROUNDS   20u
-#define HOST_PAUSE_NS 200000
+/* At first it is only on its way to sleep; then the host may keep it from getting there. */
+#define HOST_QUICK_ROUNDS  20u
+#define HOST_ROUNDS        120u
+#define HOST_PAUSE_NS      200000
+#define HOST_LONG_PAUSE_NS 5000000
 
 /* On the host's stack. */
 struct scratch {
@@ -160,7 +163,6 @@ static bool try_host(struct worker *worker, pid_t tid, struct failure *failure)
 static bool find_host(struct worker *worker, struct failure *failure)
 {
     static struct target_thread threads[TARGET_THREADS_MAX];
-    const struct timespec pause = {0, HOST_PAUSE_NS};
     size_t count;
 
     for (unsigned round = 0; round < HOST_ROUNDS; round++) {
@@ -177,6 +179,8 @@ static bool find_host(struct worker *worker, struct failure *failure)
                 }
             }
         }
+        const struct timespec pause = {0, round < HOST_QUICK_ROUNDS ? HOST_PAUSE_NS
+                                                                    : HOST_LONG_PAUSE_NS};
         nanosleep(&pause, NULL);
     }
     return fail(
