@@ -21,6 +21,7 @@ struct timing timing_before(double period_us, guint64 due);
 void timing_after(struct timing *timing);
 
 /* Is @due, read between @before and @after, what the period gives? Fails the test if it is more: a
- * tick is never early. FALSE if it is less, as whoever counts may not have run just now: to be
- * asked again, until TRUE. A timer that is too slow, or loses ticks, never gets there. */
+ * tick is never early. FALSE if it is less, as whoever counts may not have run just now, or if the
+ * reading took too long to tell: to be asked again, until TRUE. A timer that is too slow, or loses
+ * ticks, never gets there. */
 gboolean timing_keeps(const struct timing *timing, guint64 due, gint64 before, gint64 after);
