@@ -123,8 +123,8 @@ void guest_set_property(struct guest *guest, uint32_t code, uint64_t value, gues
 void guest_enable(struct guest *guest, struct period period, uint64_t control, const char *injector,
                   guest_done_func done, gpointer user_data);
 /* Watches a timer that the guest has anyway; not while its own one runs. The properties then read
- * what is found, and can't be set. With a mode of OFF: not any more; the timer may be NONE then, for
- * whichever it is. */
+ * what is found, and can't be set. With a mode of OFF: not any more; the timer may be NONE then,
+ * for whichever it is. */
 void guest_supervise(struct guest *guest, const struct supervision *supervision,
                      guest_done_func done, gpointer user_data);
 /* Could guest_enable() set these, the VM apart? Errors: of HV_STATUS_ERROR. */
