@@ -61,6 +61,17 @@ static void drop_domain(struct libvirt_source *source, virDomainPtr handle)
     }
 }
 
+/* Neither runs nor is defined; or is not known at all any more, as the news of it came later. */
+static gboolean is_gone(virDomainPtr handle)
+{
+    int active = virDomainIsActive(handle);
+
+    if (active < 0) {
+        return virGetLastErrorCode() == VIR_ERR_NO_DOMAIN;
+    }
+    return active == 0 && virDomainIsPersistent(handle) == 0;
+}
+
 /* ---- events ---- */
 
 static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr handle, int event,
@@ -69,7 +80,7 @@ static int on_lifecycle(G_GNUC_UNUSED virConnectPtr connection, virDomainPtr han
     struct libvirt_source *source = opaque;
 
     if ((event == VIR_DOMAIN_EVENT_UNDEFINED || event == VIR_DOMAIN_EVENT_STOPPED) &&
-        virDomainIsActive(handle) == 0 && virDomainIsPersistent(handle) == 0) {
+        is_gone(handle)) {
         drop_domain(source, handle);
         return 0;
     }

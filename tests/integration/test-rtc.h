@@ -29,6 +29,7 @@ struct guest {
     struct clock_kind kind;
     double reference; /* its clock's gain when all was well */
     gint64 since_ns;  /* when the reference was taken */
+    double ahead_max; /* what assert_right() allows, in ticks */
 };
 
 struct rig {
@@ -103,13 +104,28 @@ void await_right(struct rig *rig, double seconds);
 /* What has become of a clock since the reference, in ticks of the slower rate, by which a clock
  * moves at a time. */
 struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns);
-/* It is right to two ticks, was never ahead by more, and never faster than the default policy
- * allows. */
+/* It is behind by two ticks at most, was never ahead by more than that or what its ahead_max says,
+ * and never faster than the default policy allows. */
 void assert_right(const struct guest *guest);
 void assert_all_right(struct rig *rig);
+
+/* ---- Ledgers ---- */
+
+/* What the guest and hvtimerd say of one moment. */
+struct ledger {
+    guint32 counted;    /* by the guest */
+    guint64 taken;      /* of it, to hvtimerd */
+    double due_at_zero; /* ticks due when CLOCK_MONOTONIC was 0, to hvtimerd */
+    guint64 missing;
+};
+
+/* Of a guest at 1024 Hz; stops it for a while. */
+struct ledger read_ledger(const struct guest *guest);
+/* What the guest has lost between the two, as hvtimerd and the guest's own counter tell it: the
+ * same to a tick. */
+void assert_ledgers_agree(const struct ledger *then, const struct ledger *now);
 
 /* test-rtc-*.c */
 void add_peers_tests(void);
 void add_slew_tests(void);
 void add_life_tests(void);
-void add_observe_tests(void);
