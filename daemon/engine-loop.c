@@ -84,16 +84,17 @@ static void heap_remove(struct engine *e, struct engine_timer *t)
 
 /* The ring has room for the two events of every timer that must arrive; of the others, which
  * only inform, one that finds it half full is left out. */
-void engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
+bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
 {
     bool must = kind == ENGINE_HELD || kind == ENGINE_REMOVED;
 
     if (!must && ring_room(&e->event_ring) < e->event_ring.size / 2) {
-        return;
+        return false;
     }
     e->events[ring_write_index(&e->event_ring)] = (struct event){kind, t};
     ring_publish(&e->event_ring);
     eventfd_write(e->event_fd, 1);
+    return true;
 }
 
 /* ---- one timer ---- */
@@ -237,7 +238,7 @@ static void serve(struct engine *e, struct engine_timer *t)
     ticks_slot_begin(t->slot);
     uint64_t now = engine_clock();
 
-    heap_set_deadline(e, t, t->supervisor != NULL ? engine_supervise(e, t, now) : pace(e, t, now));
+    heap_set_deadline(e, t, t->supervisor != NULL ? engine_supervise(e, t) : pace(e, t, now));
     ticks_slot_write(t->slot, &t->now);
 }
 
@@ -327,7 +328,11 @@ static void obey(struct engine *e, const struct command *c)
         t->held = true;
         break;
     default:
-        (t->supervisor != NULL ? engine_obey_supervised : obey_paced)(t, c, now);
+        if (t->supervisor != NULL) {
+            engine_obey_supervised(t, c);
+        } else {
+            obey_paced(t, c, now);
+        }
         break;
     }
     serve(e, t);

@@ -92,12 +92,12 @@ struct engine {
     guint event_source;
 };
 
-/* Engine thread: an event for the main loop. */
-void engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind);
+/* Engine thread: an event for the main loop; false: it has to wait, as there are too many. */
+bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind);
 /* Engine thread: looks at a supervised timer; returns when to look again. */
-uint64_t engine_supervise(struct engine *e, struct engine_timer *t, uint64_t now);
+uint64_t engine_supervise(struct engine *e, struct engine_timer *t);
 /* Engine thread: a command that means something to the supervisor. */
-void engine_obey_supervised(struct engine_timer *t, const struct command *c, uint64_t now);
+void engine_obey_supervised(struct engine_timer *t, const struct command *c);
 
 /* The thread: @data is the engine. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);

@@ -17,7 +17,7 @@ static void publish(struct engine_timer *t)
     t->now.ticker.counts = s->counts;
     t->now.ticker.period =
         s->length != 0 ? supervisor_period(s) : (struct period){.numerator = 0, .denominator = 1};
-    t->now.learned = (uint16_t)s->learned;
+    t->now.learned = (uint16_t)supervisor_learned(s);
     t->now.polls = s->polls;
     t->now.unwatched = false;
 }
@@ -26,16 +26,17 @@ static void tell_what_was_found(struct engine *e, struct engine_timer *t, uint64
 {
     const struct supervisor *s = t->supervisor;
 
-    if ((s->length == t->found_length && s->learned == t->found_learned &&
+    if ((s->length == t->found_length && supervisor_learned(s) == t->found_learned &&
          s->polls == t->found_polls) ||
         now - t->found_ns < FOUND_NS) {
         return;
     }
-    t->found_length = s->length;
-    t->found_learned = s->learned;
-    t->found_polls = s->polls;
-    t->found_ns = now;
-    engine_tell(e, t, ENGINE_FOUND);
+    if (engine_tell(e, t, ENGINE_FOUND)) {
+        t->found_length = s->length;
+        t->found_learned = supervisor_learned(s);
+        t->found_polls = s->polls;
+        t->found_ns = now;
+    }
 }
 
 static void tell_what_was_skipped(struct engine *e, struct engine_timer *t, uint64_t before)
@@ -45,7 +46,7 @@ static void tell_what_was_skipped(struct engine *e, struct engine_timer *t, uint
     if (s->counts.backlog == 0) {
         t->skipping_told = false;
     }
-    if (s->counts.skipped > before && s->policy.mode == TICKER_CATCHUP && !t->skipping_told) {
+    if (s->over_limit > before && s->policy.mode == TICKER_CATCHUP && !t->skipping_told) {
         t->skipping_told = true;
         engine_tell(e, t, ENGINE_SKIPPED);
     }
@@ -74,34 +75,36 @@ static uint64_t top_up(struct engine_timer *t, uint64_t now)
     return when;
 }
 
-/* Up to now, all that can be known. */
-static void look(struct engine_timer *t, uint64_t now)
+/* Up to now, all that can be known. Events after acknowledgements: what is acknowledged has been
+ * handled before. Returns what the time is now. */
+static uint64_t look(struct engine_timer *t)
 {
     const struct injector_ops *ops = t->injector->ops;
 
-    supervisor_acknowledge(t->supervisor, ops->acknowledged(t->injector, now));
+    supervisor_acknowledge(t->supervisor, ops->acknowledged(t->injector, engine_clock()));
+    uint64_t now = engine_clock();
     ops->follow(t->injector, t->supervisor, now);
     supervisor_advance(t->supervisor, now);
+    return now;
 }
 
-uint64_t engine_supervise(struct engine *e, struct engine_timer *t, uint64_t now)
+uint64_t engine_supervise(struct engine *e, struct engine_timer *t)
 {
     struct supervisor *s = t->supervisor;
-    uint64_t skipped = s->counts.skipped;
-
-    look(t, now);
+    uint64_t over_limit = s->over_limit;
+    uint64_t now = look(t);
     uint64_t when = t->held ? hold(e, t, now) : top_up(t, now);
     tell_what_was_found(e, t, now);
-    tell_what_was_skipped(e, t, skipped);
+    tell_what_was_skipped(e, t, over_limit);
     publish(t);
     return when;
 }
 
-void engine_obey_supervised(struct engine_timer *t, const struct command *c, uint64_t now)
+void engine_obey_supervised(struct engine_timer *t, const struct command *c)
 {
     struct supervisor *s = t->supervisor;
+    uint64_t now = look(t); /* what was taken before it counts as before it */
 
-    look(t, now); /* what was taken before it counts as before it */
     switch (c->kind) {
     case COMMAND_FREEZE:
         supervisor_freeze(s, now);

@@ -110,7 +110,6 @@ static void show(struct guest *guest)
     guest->partition.control =
         guest->base.control |
         (reading.period.numerator != 0 ? HV_EMULATED_TIMER_CONTROL_ENABLED : 0);
-    guest_tell_changed(guest);
 }
 
 static gboolean on_read_again(gpointer user_data)
@@ -134,6 +133,7 @@ static void take_route(struct guest *guest, enum base_routing routing, uint64_t 
         base->interval_s = MIN(2 * base->interval_s, READ_LAST_S);
     }
     show(guest);
+    guest_tell_changed(guest);
 }
 
 static void on_route_found(enum base_routing routing, uint64_t control, gpointer user_data)
@@ -180,10 +180,10 @@ void guest_base_found(struct guest *guest)
         return;
     }
     show(guest);
-    if (guest_ignores(guest)) {
-        guest_update_supervision(guest);
-    }
-    if (was_off && guest->partition.period.numerator != 0) {
+    guest_update_supervision(guest);
+    gboolean on = guest->partition.period.numerator != 0;
+    if (on &&
+        (was_off || (guest->base.routing == BASE_ROUTING_UNKNOWN && guest->base.read_again == 0))) {
         guest->base.interval_s = READ_FIRST_S; /* the guest has just set it up */
         read_route(guest);
     }
@@ -195,4 +195,5 @@ void guest_base_was_reset(struct guest *guest)
     guest->base.routing = BASE_ROUTING_UNKNOWN;
     guest->base.control = 0;
     show(guest);
+    guest_tell_changed(guest);
 }

@@ -102,12 +102,20 @@ static void call_free(struct call *call)
     g_free(call);
 }
 
+/* What was not made up by the end of a timer is given up: the next one's ticks are others. */
+static void keep_counts(struct guest *guest, const struct ticker_counts *counts)
+{
+    guest->counts = *counts;
+    guest->counts.skipped += counts->in_flight + counts->backlog;
+    guest->counts.in_flight = guest->counts.backlog = 0;
+}
+
 static void on_stopped(const struct ticker_counts *counts, gpointer user_data)
 {
     struct call *call = user_data;
 
     if (!call_is_late(call)) {
-        call->guest->counts = *counts;
+        keep_counts(call->guest, counts);
         guest_tell_changed(call->guest);
         finish(call->guest, NULL);
     }
@@ -123,7 +131,7 @@ static gboolean let_go(struct guest *guest)
         return FALSE;
     }
     guest_read(guest, &reading); /* to be shown until the last ones are known */
-    guest->counts = reading.ticks;
+    keep_counts(guest, &reading.ticks);
     guest->partition.routed = false;
     delivery_end(g_steal_pointer(&guest->delivery), TRUE, on_stopped, call_new(guest));
     return TRUE;
@@ -252,9 +260,7 @@ static void forget_route(struct guest *guest)
         return;
     }
     guest_read(guest, &reading);
-    guest->counts = reading.ticks;
-    guest->counts.skipped += guest->counts.in_flight + guest->counts.backlog;
-    guest->counts.in_flight = guest->counts.backlog = 0;
+    keep_counts(guest, &reading.ticks);
     guest->partition.routed = false;
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
 }
@@ -272,9 +278,11 @@ static void on_watched(struct injector *injector, const GError *error, gpointer 
         }
     } else if (injector == NULL) {
         guest_base_forget(guest);
+        guest_tell_changed(guest);
         fail(guest, hv_status_from_error(error), error->message);
     } else if (!guest_deliver_with(guest, injector, 0)) {
         guest_base_forget(guest);
+        guest_tell_changed(guest);
         fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
     } else {
         guest_update_supervision(guest);
@@ -299,8 +307,12 @@ static void supervise(struct guest *guest, const struct supervision *wanted)
     struct supervision *now = &guest->base.supervision;
 
     if (wanted->mode == SUPERVISION_OFF) {
-        gboolean other = wanted->timer != BASE_TIMER_NONE && wanted->timer != now->timer;
-        !other &&guest_is_supervised(guest) ? end_supervision(guest) : finish(guest, NULL);
+        if (guest_is_supervised(guest) &&
+            (wanted->timer == BASE_TIMER_NONE || wanted->timer == now->timer)) {
+            end_supervision(guest);
+        } else {
+            finish(guest, NULL);
+        }
     } else if (guest->attacher.watch == NULL) {
         fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
              "it has no timer that could be watched: only guests of QEMU have");

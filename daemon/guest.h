@@ -99,7 +99,7 @@ void guest_turn_off(struct guest *guest);
 const struct guest_identity *guest_identity(const struct guest *guest);
 const struct partition *guest_partition(const struct guest *guest);
 const struct ticker_policy *guest_policy(const struct guest *guest);
-/* What was asked for; whether it is in force, guest_supervision_problem() tells. */
+/* What was asked for. */
 const struct supervision *guest_supervision(const struct guest *guest);
 /* The mode in force: OBSERVE where SLEW was asked for and would do harm. */
 enum supervision_mode guest_supervision_mode(const struct guest *guest);

@@ -22,8 +22,9 @@
 /* A VMM that can't be stopped as a whole within that time goes on, and is not attached to. */
 #define STALL_MAX_MS 100
 /* A pin as the guest's firmware or system left it that has no use for it. */
+#define UNTOUCHED ATTACH_ENTRY_MASKED
+
 #define PIT_COUNT_MAX 65536u
-#define UNTOUCHED     ATTACH_ENTRY_MASKED
 
 struct session {
     const struct attach_request *request;

@@ -1,54 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The catch-up arithmetic of a supervised timer: see supervisor.h. */
-#include "daemon/base-timer/supervisor.h"
+#include "daemon/base-timer/supervisor-private.h"
 
 #include <string.h>
 
-#define NS_PER_S UINT64_C(1000000000)
+__extension__ typedef unsigned __int128 u128;
 
 /* A tick is missing, and not only late, if it was owed for one to two of these: QEMU's main loop,
  * when it has been kept from running, raises what it is late with in one go, and then no more. Two
  * looks fit into each, and one and a half periods, so that one look comes soon after a tick. */
 #define SPAN_NS (2 * SUPERVISOR_WAKE_NS)
-/* A pulse that was not followed by any tick met a guest that does not run. */
-#define PULSE_PATIENCE_NS UINT64_C(100000000)
 /* Ticks that stay away for so long, if nothing tells why, were turned off by the guest. */
 #define SILENCE_NS UINT64_C(1000000000)
 /* A guest that turns them off for so long does not count by them any more. */
 #define OFF_NS UINT64_C(1000000000)
-/* A top-up may be so much earlier than the pace says (0.5 ms), as the one before may have been
- * late: the slot sets the time, the pace only how often. */
-#define LATE_HZ 2000
-/* What top-ups may be behind with, at most (8 ms). */
-#define CREDIT_HZ 125
-/* In percent of the speed asked for: a tenth of a second holds half a tick more or less. */
-#define SPEED_MOST 102
+/* The longest period of the RTC is 16384, of the PIT 65536. */
+#define LENGTH_MAX 65536
 /* How late the news of a suspend may be. */
 #define SUSPEND_TOLD_NS UINT64_C(200000000)
 /* How long the phase of a rate that was told from acknowledgements is adjusted. */
 #define CALIBRATION_NS UINT64_C(1000000000)
 /* Register C counts as polled if it is read without PF at every other of so many ticks. */
 #define POLLED_OF 32
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t max_i64(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t min_i64(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
 
 void supervisor_init(struct supervisor *s, const struct supervisor_clock *clock,
                      const struct ticker_policy *policy, bool traced, uint64_t now)
@@ -77,20 +50,18 @@ void supervisor_resume(struct supervisor *s, const struct ticker_counts *counts,
     s->counts = *counts;
     s->guess.taken = own_ticks(s);
     s->taken_at_pulse = counts->acknowledged;
-    if (period.numerator != 0) {
-        s->last_length =
-            (uint32_t)((period.numerator * s->clock.hz / period.denominator + NS_PER_S / 2) /
-                       NS_PER_S);
-        s->owed = (int64_t)(missing * s->last_length);
+    u128 length =
+        ((u128)period.numerator * s->clock.hz / period.denominator + NS_PER_S / 2) / NS_PER_S;
+    if (length > 0 && length <= LENGTH_MAX) {
+        s->last_length = (uint32_t)length;
+        s->owed = s->owed_at_last = (int64_t)(missing * s->last_length);
+    } else { /* how much time that is, nobody knows */
+        s->counts.skipped += missing;
+        s->counts.in_flight = s->counts.backlog = 0;
     }
 }
 
 /* ---- time ---- */
-
-static uint64_t length_ns(const struct supervisor *s, uint64_t counts)
-{
-    return counts * NS_PER_S / s->clock.hz;
-}
 
 /* Accounts for the time up to @now. Events may be told of a little late: time does not go back. */
 static void account(struct supervisor *s, uint64_t now)
@@ -108,7 +79,8 @@ static void account(struct supervisor *s, uint64_t now)
     if (s->length == 0) {
         return;
     }
-    s->own_late = s->own_late || s->since_tick + passed >= s->length;
+    /* Of the PIT's ticks nothing tells that they are handled. */
+    s->own_late = s->clock.powers_of_two && (s->own_late || s->since_tick + passed >= s->length);
     s->since_tick = (s->since_tick + passed) % s->length;
     if (!s->frozen || s->policy.catch_up_suspends) {
         s->owed += (int64_t)passed;
@@ -136,12 +108,6 @@ static void skip(struct supervisor *s, uint64_t ticks)
     s->least[0] -= counts;
     s->least[1] -= counts;
     s->line -= counts * 100;
-}
-
-/* Without the part of the tick that is not due yet, so that no change of the rate moves it. */
-static int64_t due_debt(const struct supervisor *s)
-{
-    return s->owed - (int64_t)s->since_tick;
 }
 
 static void give_up(struct supervisor *s)
@@ -180,7 +146,7 @@ static void forget_least(struct supervisor *s)
 /* The least that was owed in the span before and in this one. */
 static int64_t lasting_debt(struct supervisor *s)
 {
-    uint64_t span = max_u64(SPAN_NS / 2, length_ns(s, s->length) * 3 / 2);
+    uint64_t span = max_u64(SPAN_NS / 2, supervisor_ns(s, s->length) * 3 / 2);
 
     s->least[1] = min_i64(s->least[1], s->owed);
     if (s->now_ns - s->span_ns >= span) {
@@ -214,6 +180,7 @@ void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
     if (s->length == 0 && s->now_ns - s->off_ns >= OFF_NS) {
         give_up(s);
     }
+    length = length < s->clock.shortest ? s->clock.shortest : length;
     set_phase(s, length);
     median_init(&s->phase);
     if (s->length == 0) {
@@ -248,7 +215,7 @@ static void take_guess(struct supervisor *s, uint32_t hz)
         return;
     }
     if (s->learned != LEARNED_NOT) {
-        s->owed = min_i64(s->owed, 0); /* it was counted by the wrong rate */
+        s->owed = s->owed_at_last = min_i64(s->owed, 0); /* it was counted by the wrong rate */
     }
     supervisor_set_rate(s, s->now_ns, length, LEARNED_ACKNOWLEDGEMENTS);
     s->doubtful = false;
@@ -261,7 +228,7 @@ static void take_guess(struct supervisor *s, uint32_t hz)
 static void calibrate(struct supervisor *s)
 {
     if (s->now_ns < s->calibrated_ns && s->owed < 0) {
-        s->owed = 0;
+        s->owed = s->owed_at_last = 0;
         s->since_tick = 0;
     }
 }
@@ -280,11 +247,13 @@ static void end_silence(struct supervisor *s)
 
 void supervisor_acknowledge(struct supervisor *s, uint64_t n)
 {
-    if (n > 0 && s->handled != 0) {
-        take(s, s->handled);
-        s->handled = 0;
-        n--;
+    uint32_t i = 0;
+
+    for (; i < s->handled_n && n > 0; i++, n--) {
+        take(s, s->handled[i]);
     }
+    s->handled_n -= i;
+    memmove(s->handled, s->handled + i, s->handled_n * sizeof s->handled[0]);
     s->unattributed += n;
 }
 
@@ -311,10 +280,20 @@ static void learn_from_interval(struct supervisor *s)
     }
 }
 
-/* Outside a catch-up no tick is ours, and one read with PF is enough for each. */
+/* Of a guest that reads register C more than once for a tick the last ones are kept. */
+static void keep_handled(struct supervisor *s)
+{
+    if (s->handled_n == HANDLED_MAX) {
+        memmove(s->handled, s->handled + 1, (HANDLED_MAX - 1) * sizeof s->handled[0]);
+        s->handled_n--;
+    }
+    s->handled[s->handled_n++] = s->length;
+}
+
+/* While none of the ticks is ours, one read with PF is enough for each. */
 static void count_polls(struct supervisor *s, bool pending)
 {
-    if (s->catching_up || s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS) {
+    if (s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS) {
         return;
     }
     s->polled += !pending;
@@ -343,7 +322,7 @@ static void handled(struct supervisor *s, bool pending)
         take(s, s->length);
         calibrate(s);
     } else {
-        s->handled = s->length;
+        keep_handled(s);
     }
 }
 
@@ -367,12 +346,12 @@ void supervisor_event(struct supervisor *s, const struct base_event *event)
 
 void supervisor_events_lost(struct supervisor *s)
 {
-    if (s->learned == LEARNED_TRACE) {
+    if (s->clock.powers_of_two) {
         s->learned = s->length != 0 ? LEARNED_ACKNOWLEDGEMENTS : LEARNED_NOT;
         s->doubtful = true;
         restart_guess(s);
     }
-    s->handled = 0;
+    s->handled_n = 0;
 }
 
 static void attribute_the_rest(struct supervisor *s)
@@ -392,7 +371,9 @@ static void limit(struct supervisor *s)
     uint64_t most = max_u64((uint64_t)s->policy.limit_ms * s->clock.hz / 1000, s->last_length);
 
     if (s->owed > 0 && (uint64_t)s->owed > most) {
-        skip(s, ((uint64_t)s->owed - most) / s->last_length);
+        uint64_t ticks = ((uint64_t)s->owed - most) / s->last_length;
+        s->over_limit += ticks;
+        skip(s, ticks);
     }
 }
 
@@ -414,97 +395,11 @@ void supervisor_advance(struct supervisor *s, uint64_t now)
     }
     if (!s->catching_up && missing >= s->policy.threshold) {
         s->catching_up = true;
-        s->line = due_debt(s) * 100;
+        s->line = supervisor_due_debt(s) * 100;
     } else if (missing == 0) {
         s->catching_up = false;
     }
     count(s);
-}
-
-/* ---- topping up ---- */
-
-/* How far the line has fallen below the debt, in 1/100 counts. No further than what the timer's own
- * ticks may be late, so that what could not be raised in time is not raised in one burst. */
-static int64_t credit(struct supervisor *s)
-{
-    int64_t tick = (int64_t)s->length * 100, debt = due_debt(s) * 100;
-    int64_t most = max_i64(tick, (int64_t)s->clock.hz * 100 / CREDIT_HZ);
-
-    if (debt - s->line > most) {
-        s->line = debt - most;
-    }
-    return debt - s->line;
-}
-
-/* Between two ticks of the timer's own, as far from them as can be, so that none merges: the next
- * such moment after @now. More of them where the timer's own ticks stay away. */
-static uint64_t next_slot(struct supervisor *s, uint64_t now)
-{
-    uint64_t slots = (s->policy.slew + 99) / 100 + 1; /* the first of them is the timer's own */
-
-    if (credit(s) >= (int64_t)s->length * 200) {
-        slots *= 2;
-    }
-    uint64_t next = s->since_tick * slots / s->length + 1;
-
-    if (next % slots == 0) {
-        next++;
-    }
-    /* A count more, as since_tick may be just below the moment itself. */
-    return now + length_ns(s, next * s->length / slots - s->since_tick + 1);
-}
-
-/* One is raised, and no tick was taken since: the guest does not run, it would only merge. Where
- * nothing but its ticks tells that the timer is on, it takes one of these too. */
-static bool pulse_unanswered(const struct supervisor *s)
-{
-    uint64_t taken = s->counts.acknowledged - s->taken_at_pulse;
-
-    if (!s->traced) {
-        return taken < 2;
-    }
-    return s->pulsed_ns != 0 && taken == 0 && s->now_ns - s->pulsed_ns < PULSE_PATIENCE_NS;
-}
-
-/* Has the line fallen a tick below the debt, and is there room for it, and for one of the timer's
- * own that is late, in what the guest's clock has counted lately? */
-static bool pace_allows(struct supervisor *s)
-{
-    int64_t tick = (int64_t)s->length * 100;
-    int64_t early = min_i64(tick / 2, (int64_t)s->clock.hz * 100 / LATE_HZ);
-    int64_t room = speed_room(&s->speed, s->now_ns, s->counted,
-                              (100 + s->policy.slew) * SPEED_MOST / 100, s->clock.hz);
-
-    return credit(s) >= tick - early &&
-           room >= (int64_t)s->length * (s->traced && s->own_late ? 2 : 1);
-}
-
-static bool may_top_up(const struct supervisor *s)
-{
-    return s->catching_up && s->policy.mode == TICKER_CATCHUP && s->length != 0 && !s->frozen &&
-           !s->polls;
-}
-
-enum ticker_action supervisor_next(struct supervisor *s, uint64_t now, uint64_t *ret_when)
-{
-    *ret_when = now + SUPERVISOR_WAKE_NS;
-    if (!may_top_up(s)) {
-        s->slot_ns = 0;
-        return TICKER_WAIT_UNTIL;
-    }
-    bool slot = s->slot_ns != 0 && now >= s->slot_ns;
-    if (s->slot_ns == 0 || slot) {
-        s->slot_ns = next_slot(s, now);
-    }
-    *ret_when = min_u64(*ret_when, s->slot_ns);
-    return slot && !pulse_unanswered(s) && pace_allows(s) ? TICKER_INJECT : TICKER_WAIT_UNTIL;
-}
-
-void supervisor_injected(struct supervisor *s, uint64_t now)
-{
-    s->counts.injected++;
-    s->pulsed_ns = now;
-    s->taken_at_pulse = s->counts.acknowledged;
 }
 
 /* ---- changes ---- */
@@ -556,7 +451,7 @@ void supervisor_guest_reset(struct supervisor *s, uint64_t now)
 {
     account(s, now);
     give_up(s);
-    s->handled = 0;
+    s->handled_n = 0;
     s->polls = false;
     s->polled = s->polled_of = 0;
     s->length = 0;
@@ -574,4 +469,10 @@ struct period supervisor_period(const struct supervisor *s)
         period_make((uint64_t)s->last_length * NS_PER_S, s->clock.hz, &period);
     }
     return period;
+}
+
+enum supervisor_learned supervisor_learned(const struct supervisor *s)
+{
+    return s->now_ns < s->calibrated_ns && s->learned == LEARNED_ACKNOWLEDGEMENTS ? LEARNED_NOT
+                                                                                  : s->learned;
 }

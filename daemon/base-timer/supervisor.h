@@ -35,8 +35,12 @@ enum supervisor_learned {
     LEARNED_ACKNOWLEDGEMENTS, /* from how many ticks it takes, as long as it wrote nothing */
 };
 
+/* Ticks between a look at the acknowledgements and one at the events, and more. */
+#define HANDLED_MAX 16
+
 /* Of one kind of timer. */
 struct supervisor_clock {
+    uint32_t shortest;  /* period that there is, in counts */
     uint32_t hz;        /* what lengths are counts of */
     bool restarts;      /* a new rate starts its period at once; if not, from the last tick on */
     bool powers_of_two; /* the only rates there are: they can be told from acknowledgements */
@@ -48,10 +52,11 @@ struct supervisor {
     struct supervisor_clock clock;
     uint32_t length; /* of the period in force, in counts; 0: no ticks, or not known */
     enum supervisor_learned learned;
-    bool traced;      /* supervisor_event() tells all that the guest does to the timer */
-    bool frozen;      /* the guest is suspended */
-    bool catching_up; /* from the threshold until the debt is gone */
-    bool polls;       /* the guest ignores ticks that the timer itself has not raised */
+    bool traced;         /* supervisor_event() tells all that the guest does to the timer */
+    bool frozen;         /* the guest is suspended */
+    uint64_t over_limit; /* ticks skipped for the limit's sake */
+    bool catching_up;    /* from the threshold until the debt is gone */
+    bool polls;          /* the guest ignores ticks that the timer itself has not raised */
 
     /* The clock: counts since epoch_ns, which is moved on by whole seconds, so it stays exact. */
     uint64_t epoch_ns;
@@ -68,9 +73,10 @@ struct supervisor {
     uint32_t last_length; /* the last one that was not 0 */
     uint64_t off_ns;      /* since when there are no ticks */
 
-    uint64_t unattributed; /* acknowledged, but it is not known yet of which length */
-    uint32_t handled;      /* length of a tick that was seen handled, not acknowledged; 0: none */
-    uint64_t answered_ns;  /* when the last acknowledgement was seen */
+    uint64_t unattributed;         /* acknowledged, but it is not known yet of which length */
+    uint32_t handled[HANDLED_MAX]; /* lengths of ticks that were seen handled, not acknowledged */
+    uint32_t handled_n;
+    uint64_t answered_ns; /* when the last acknowledgement was seen */
 
     /* The smallest debt of two spans of time: what lasts is missing, the rest is only late. */
     int64_t least[2];
@@ -119,6 +125,9 @@ void supervisor_set_policy(struct supervisor *s, const struct ticker_policy *pol
 void supervisor_reset_backlog(struct supervisor *s, uint64_t now);
 /* The machine was reset: there are no ticks until the guest programs them. */
 void supervisor_guest_reset(struct supervisor *s, uint64_t now);
+
+/* How the rate is known; not at all, until its phase is. */
+enum supervisor_learned supervisor_learned(const struct supervisor *s);
 
 /* The period in force, or the last one that was; numerator 0: none is known. */
 struct period supervisor_period(const struct supervisor *s);

@@ -80,8 +80,7 @@ static void forget_ports(struct shared_line *line)
 /* What was told from acknowledgements completes what the ports tell. */
 static void assume_rate(struct shared_line *line, const struct supervisor *s)
 {
-    if (line->kind->access == access_rtc && s->learned == LEARNED_ACKNOWLEDGEMENTS &&
-        !(line->ports.rtc.a_known && line->ports.rtc.b_known)) {
+    if (line->kind->access == access_rtc && s->learned == LEARNED_ACKNOWLEDGEMENTS) {
         rtc_ports_assume(&line->ports.rtc, s->length);
     }
 }
@@ -213,6 +212,11 @@ static void free_line(struct injector *injector)
 
 /* ---- making one ---- */
 
+/* 8192 Hz; and kvm.min_timer_period_us, 200 where nobody has changed it, below which KVM does not
+ * let a guest's timer go (arch/x86/kvm/i8254.c). */
+#define RTC_SHORTEST 4
+#define PIT_SHORTEST (PIT_CLOCK_HZ / 5000)
+
 #define LINE_OPS(timer, base)                                                              \
     {                                                                                      \
         .name = timer, .base_timer = base, .inject = inject, .acknowledged = acknowledged, \
@@ -224,12 +228,14 @@ static void free_line(struct injector *injector)
  * interrupt that the cascade leaves free). */
 static const struct line_kind kinds[] = {
     [BASE_TIMER_RTC] = {.ops = LINE_OPS("rtc", "qemu-rtc"),
-                        .clock = {.hz = RTC_CLOCK_HZ, .powers_of_two = true},
+                        .clock = {.hz = RTC_CLOCK_HZ,
+                                  .shortest = RTC_SHORTEST,
+                                  .powers_of_two = true},
                         .gsi = 8,
                         .pin = 8,
                         .access = access_rtc},
     [BASE_TIMER_PIT] = {.ops = LINE_OPS("pit", "kvm-pit"),
-                        .clock = {.hz = PIT_CLOCK_HZ, .restarts = true},
+                        .clock = {.hz = PIT_CLOCK_HZ, .shortest = PIT_SHORTEST, .restarts = true},
                         .gsi = 0,
                         .pin = 2,
                         .access = access_pit},

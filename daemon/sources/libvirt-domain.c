@@ -23,8 +23,8 @@ struct domain {
     gboolean from_metadata;
     /* What its own XML says of catching up: only the policy counts. */
     struct assist clock;
-    virDomainPtr suspended; /* QEMU is told to forget what it counts as lost; NULL: it is not */
-    guint forget;           /* again and again, while it is suspended */
+    virDomainPtr suspended; /* NULL: it is not */
+    guint forget; /* meanwhile QEMU is told to forget what it counts as lost, if it counts */
     /* The element of the persistent definition as last seen; NULL: none. */
     char *definition;
 };
@@ -248,9 +248,12 @@ static void apply_clock(struct domain *domain)
     }
 }
 
+/* Ticks of the partition's own timer may count for something else than the time of day. */
 void domain_clock_was_set(struct domain *domain)
 {
-    guest_reset_backlog(domain->guest);
+    if (guest_supervision(domain->guest)->mode != SUPERVISION_OFF) {
+        guest_reset_backlog(domain->guest);
+    }
 }
 
 /* Would QEMU replay the time of a suspend, against what the policy says? */
@@ -258,15 +261,19 @@ static gboolean replays(const struct domain *domain)
 {
     const struct injector *injector = guest_injector(domain->guest);
 
-    return injector != NULL && guest_supervision(domain->guest)->timer == BASE_TIMER_RTC &&
-           injector->makes_up && !guest_policy(domain->guest)->catch_up_suspends;
+    const struct supervision *supervision = guest_supervision(domain->guest);
+
+    return injector != NULL && injector->makes_up && supervision->timer == BASE_TIMER_RTC &&
+           supervision->mode == SUPERVISION_SLEW && !guest_policy(domain->guest)->catch_up_suspends;
 }
 
 static gboolean on_forget(gpointer user_data)
 {
     struct domain *domain = user_data;
 
-    libvirt_rtc_forget_lost_ticks(domain->suspended);
+    if (replays(domain)) {
+        libvirt_rtc_forget_lost_ticks(domain->suspended);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -283,9 +290,9 @@ static void follow_suspend(struct domain *domain, virDomainPtr handle, gboolean 
     gboolean was_suspended = domain->suspended != NULL;
 
     stop_forgetting(domain);
-    if (running && was_suspended) {
+    if (running && was_suspended && replays(domain)) {
         libvirt_rtc_forget_lost_ticks(handle);
-    } else if (!running && replays(domain)) {
+    } else if (!running) {
         virDomainRef(handle);
         domain->suspended = handle;
         domain->forget = g_timeout_add_seconds(FORGET_SECONDS, on_forget, domain);

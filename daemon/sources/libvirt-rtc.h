@@ -9,6 +9,7 @@
 #include <libvirt/libvirt.h>
 
 /* QMP's rtc-reset-reinjection, by libvirt, which marks the domain as tainted (custom-monitor). In
- * a thread, as libvirt may have it wait for another job of the domain; that it failed is logged, if
- * it is not that the domain has ended. Takes a reference of @handle. */
+ * a thread, as libvirt lets it wait for up to half a minute where the domain has another job; what
+ * is asked for meanwhile is dropped, as it would only come late. That it failed is logged, if it is
+ * not that the domain has ended. Takes a reference of @handle. Main loop. */
 void libvirt_rtc_forget_lost_ticks(virDomainPtr handle);

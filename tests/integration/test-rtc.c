@@ -266,6 +266,15 @@ struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns
                               clock_now_ns(), RIGHT_TICKS * slow_tick(guest));
 }
 
+void tell_figures(const struct guest *guest)
+{
+    hvapi_statistics s = statistics(guest);
+
+    g_test_message("%s: due %u, injected %u, acknowledged %u, backlog %u, skipped %u",
+                   guest_name(guest), (guint)s.due, (guint)s.injected, (guint)s.acknowledged,
+                   (guint)s.backlog, (guint)s.skipped);
+}
+
 void assert_right(const struct guest *guest)
 {
     struct clock_report report = guest_report(guest, guest->since_ns);
@@ -274,6 +283,7 @@ void assert_right(const struct guest *guest)
     g_test_message("%s, %s: behind by %.2f ms, was ahead by %.2f ms at most; top speed %.2f",
                    guest_name(guest), guest->kind.name, report.behind * 1e3, report.ahead * 1e3,
                    report.peak);
+    tell_figures(guest);
     g_assert_cmpfloat(report.behind, <=, RIGHT_TICKS * tick);
     g_assert_cmpfloat(report.ahead, <=, guest->ahead_max * tick);
     g_assert_cmpfloat(report.peak, <=, SPEED_MAX);

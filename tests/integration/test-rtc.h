@@ -104,6 +104,8 @@ void await_right(struct rig *rig, double seconds);
 /* What has become of a clock since the reference, in ticks of the slower rate, by which a clock
  * moves at a time. */
 struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns);
+/* For the log: hvtimerd's figures of it. */
+void tell_figures(const struct guest *guest);
 /* It is behind by two ticks at most, was never ahead by more than that or what its ahead_max says,
  * and never faster than the default policy allows. */
 void assert_right(const struct guest *guest);

@@ -9,7 +9,7 @@
 #define WINDOW_MS  100
 #define START_NS   UINT64_C(5000000000)
 
-static const struct supervisor_clock rtc = {.hz = 32768, .powers_of_two = true};
+static const struct supervisor_clock rtc = {.hz = 32768, .shortest = 4, .powers_of_two = true};
 
 static double counts(uint64_t ns)
 {
