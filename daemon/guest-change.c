@@ -446,6 +446,56 @@ void guest_supervise(struct guest *guest, const struct supervision *supervision,
                                      .user_data = user_data});
 }
 
+/* ---- suspends ---- */
+
+void guest_let_go_suspended(struct guest *guest)
+{
+    struct engine_reading reading;
+
+    if (guest->delivery == NULL || guest->attacher.attach == NULL || guest_is_supervised(guest) ||
+        guest->busy) {
+        return;
+    }
+    guest_read(guest, &reading);
+    guest->counts = reading.ticks;
+    guest->paused_ns = engine_clock();
+    g_strlcpy(guest->paused_injector, delivery_injector(guest->delivery)->ops->name,
+              sizeof guest->paused_injector);
+    guest->partition.routed = false;
+    delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
+}
+
+static void on_suspend_over(const GError *error, gpointer user_data)
+{
+    struct guest *guest = user_data;
+
+    if (error != NULL) {
+        g_warning("what was set before the suspend can't be had again: %s", error->message);
+    }
+    guest_unref(guest);
+}
+
+void guest_resume_suspended(struct guest *guest)
+{
+    struct request request = {.kind = CHANGE_BOTH,
+                              .value = guest->partition.control,
+                              .period = guest->partition.period,
+                              .start_ns = guest->policy.catch_up_suspends ? guest->paused_ns
+                                                                          : engine_clock(),
+                              .done = on_suspend_over,
+                              .user_data = guest};
+
+    if (*guest->paused_injector == '\0' || guest->delivery != NULL ||
+        !partition_runs(&guest->partition)) {
+        *guest->paused_injector = '\0';
+        return;
+    }
+    g_strlcpy(request.injector, guest->paused_injector, sizeof request.injector);
+    *guest->paused_injector = '\0';
+    guest_ref(guest);
+    enqueue(guest, &request);
+}
+
 struct resume {
     struct guest *guest;
     struct guest_memory *memory;

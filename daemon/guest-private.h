@@ -36,6 +36,8 @@ struct guest {
     struct guest_attacher attacher; /* attach NULL: its injector was handed over */
     struct delivery *delivery;      /* NULL: nothing is delivered */
     struct ticker_counts counts;    /* while there is no delivery */
+    char paused_injector[16];       /* what was let go of when it was suspended; "": nothing */
+    uint64_t paused_ns;             /* when that was */
 
     struct guest_base base; /* of a supervised timer */
 
@@ -72,6 +74,13 @@ void guest_base_forget(struct guest *guest);
 /* Takes @injector, whose route is that of @control. FALSE: the engine is full, and this says so. */
 gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control);
 extern const char guest_engine_full[];
+
+/* ---- guest-change.c ---- */
+
+/* Nothing of ours stays raised in a guest that is suspended: it may be saved so, and go on where
+ * nobody lowers it. What was borrowed is borrowed anew when it goes on. */
+void guest_let_go_suspended(struct guest *guest);
+void guest_resume_suspended(struct guest *guest);
 
 /* All changes that wait or are being made. */
 void guest_fail_all(struct guest *guest, HV_STATUS status, const char *reason);

@@ -118,6 +118,7 @@ static void end_vm(struct guest *guest, gboolean gently)
     guest->counts = (struct ticker_counts){0};
     guest->policy = guest->settings->policy;
     guest->pid = 0;
+    *guest->paused_injector = '\0';
     guest_base_forget(guest);
 }
 
@@ -183,6 +184,7 @@ void guest_set_running(struct guest *guest, gboolean running)
     if (guest->delivery != NULL) {
         (running ? engine_thaw : engine_freeze)(delivery_timer(guest->delivery));
     }
+    (running ? guest_resume_suspended : guest_let_go_suspended)(guest);
     guest_tell_changed(guest);
 }
 

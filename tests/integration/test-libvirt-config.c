@@ -28,7 +28,7 @@ static void test_before_start(gconstpointer bios)
     await(20, status_is(&rig, "emulated_timer_control", CONTROL), "enabled by the metadata");
     g_assert_cmpfloat(status_number(&rig, "period_ns"), ==, 1e6);
     await_ticks(&rig, VECTOR, 3000, 20);
-    await(30, statistics().backlog == 0, "caught up");
+    await(90, statistics().backlog == 0, "caught up");
     hvapi_statistics s = statistics();
     guint counted = machine_count(&rig.machine, VECTOR);
     g_assert_cmpuint(s.skipped, ==, 0);
