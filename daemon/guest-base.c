@@ -60,8 +60,7 @@ const char *guest_base_problem(const struct guest *guest)
     if (guest_ignores(guest)) {
         return "the guest ignores ticks that its RTC has not raised itself (it polls register C "
                "until the periodic flag is clear), so nothing is made up: `observe` is all that "
-               "can "
-               "be done for it";
+               "can be done for it";
     }
     if (vmm_makes_up(guest) && !wanted->force) {
         return wanted->timer == BASE_TIMER_RTC
@@ -117,8 +116,19 @@ static gboolean on_read_again(gpointer user_data)
     struct guest *guest = user_data;
 
     guest->base.read_again = 0;
-    read_route(guest);
+    if (guest->partition.period.numerator != 0) { /* if not, it is read when ticks begin */
+        read_route(guest);
+    }
     return G_SOURCE_REMOVE;
+}
+
+static void schedule_reading(struct guest *guest)
+{
+    struct guest_base *base = &guest->base;
+
+    g_clear_handle_id(&base->read_again, g_source_remove);
+    base->read_again = g_timeout_add_seconds(base->interval_s, on_read_again, guest);
+    base->interval_s = MIN(2 * base->interval_s, READ_LAST_S);
 }
 
 static void take_route(struct guest *guest, enum base_routing routing, uint64_t control)
@@ -128,9 +138,7 @@ static void take_route(struct guest *guest, enum base_routing routing, uint64_t 
     if (routing != base->routing || control != base->control || routing == BASE_ROUTING_NONE) {
         base->routing = routing;
         base->control = control;
-        g_clear_handle_id(&base->read_again, g_source_remove);
-        base->read_again = g_timeout_add_seconds(base->interval_s, on_read_again, guest);
-        base->interval_s = MIN(2 * base->interval_s, READ_LAST_S);
+        schedule_reading(guest);
     }
     show(guest);
     guest_tell_changed(guest);
@@ -194,6 +202,7 @@ void guest_base_was_reset(struct guest *guest)
     guest->base.interval_s = READ_FIRST_S;
     guest->base.routing = BASE_ROUTING_UNKNOWN;
     guest->base.control = 0;
+    schedule_reading(guest);
     show(guest);
     guest_tell_changed(guest);
 }

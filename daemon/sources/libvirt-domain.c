@@ -260,7 +260,6 @@ void domain_clock_was_set(struct domain *domain)
 static gboolean replays(const struct domain *domain)
 {
     const struct injector *injector = guest_injector(domain->guest);
-
     const struct supervision *supervision = guest_supervision(domain->guest);
 
     return injector != NULL && injector->makes_up && supervision->timer == BASE_TIMER_RTC &&

@@ -13,7 +13,7 @@
 
 /* Counts of the clock per second. */
 #define CLOCK_GUEST_RTC_HZ 32768
-#define CLOCK_GUEST_PIT_HZ 1193182 /* 14.31818 MHz / 12 */
+#define CLOCK_GUEST_PIT_HZ 1193181 /* KVM's, KVM_PIT_FREQ of arch/x86/kvm/i8254.h */
 
 /* Offsets into struct clock_guest. */
 #define CLOCK_GUEST_TIME      0x00

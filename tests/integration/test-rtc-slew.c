@@ -15,8 +15,7 @@ static const struct clock_kind restless = {.name = "IOAPIC restless",
                                            .rate = CLOCK_RATE_64,
                                            .ticks = 1,
                                            .other_rate = CLOCK_RATE_1024,
-                                           .other_ticks = 2,
-                                           .tick = CLOCK_TICK_1024};
+                                           .other_ticks = 2};
 
 static struct guest *add(struct rig *rig, const struct clock_kind *kind)
 {
@@ -144,7 +143,7 @@ static void test_rates(void)
     /* That one gains with nobody's help, again and again. */
     add(&rig, &restless)->ahead_max = INFINITY;
     settle(&rig);
-    for (guint i = 0; i < 20; i++) {
+    for (guint i = 0; i < 12; i++) {
         for (guint g = 0; g < 2; g++) {
             clock_machine_ask(&rig.guests[g].clock, rates[i % G_N_ELEMENTS(rates)]);
         }
@@ -152,7 +151,7 @@ static void test_rates(void)
         sleep_ms(INTERVAL_MS - STOP_MS);
     }
     for (guint g = 0; g < 2; g++) {
-        g_assert_cmpuint(machine_clock(&rig.guests[g].clock.machine)->changes, >=, 18);
+        g_assert_cmpuint(machine_clock(&rig.guests[g].clock.machine)->changes, >=, 11);
     }
     await_right(&rig, 10);
     assert_all_right(&rig);

@@ -170,7 +170,8 @@ static gboolean is_partition(struct rig *rig, const struct guest *guest)
 void supervise(struct rig *rig, struct guest *guest, const char *mode)
 {
     await(10, is_partition(rig, guest), "hvtimerd sees %s", guest_name(guest));
-    g_free(ctl(rig, DONE, "rtc %s %s", guest_name(guest), mode));
+    g_free(ctl(rig, DONE, "%s %s %s", guest->kind.pit_count != 0 ? "pit" : "rtc", guest_name(guest),
+               mode));
     await_supervision(rig, guest, mode);
 }
 
@@ -235,20 +236,12 @@ void stop_all_often(struct rig *rig, gint64 stop_ms, gint64 interval_ms, double 
     disturb_stop_often(pids, rig->n, stop_ms, interval_ms, seconds);
 }
 
-/* The longest that a tick of it may take, in seconds: by so much its clock moves at a time. */
-static double slow_tick(const struct guest *guest)
-{
-    guint rate = MAX(guest->kind.rate, guest->kind.other_rate);
-
-    return (double)(1u << (rate - 1)) / CLOCK_GUEST_RTC_HZ;
-}
-
 static gboolean is_right(const struct guest *guest)
 {
     gint64 now = clock_now_ns();
     double gain = clock_trace_gain(guest->clock.trace, now - SECOND_NS / 5, now);
 
-    return gain >= guest->reference - RIGHT_TICKS * slow_tick(guest);
+    return gain >= guest->reference - RIGHT_TICKS * guest->clock.tick;
 }
 
 void await_right(struct rig *rig, double seconds)
@@ -263,7 +256,7 @@ void await_right(struct rig *rig, double seconds)
 struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns)
 {
     return clock_trace_report(guest->clock.trace, guest->reference, guest->since_ns, outage_end_ns,
-                              clock_now_ns(), RIGHT_TICKS * slow_tick(guest));
+                              clock_now_ns(), RIGHT_TICKS * guest->clock.tick);
 }
 
 void tell_figures(const struct guest *guest)
@@ -278,7 +271,7 @@ void tell_figures(const struct guest *guest)
 void assert_right(const struct guest *guest)
 {
     struct clock_report report = guest_report(guest, guest->since_ns);
-    double tick = slow_tick(guest);
+    double tick = guest->clock.tick;
 
     g_test_message("%s, %s: behind by %.2f ms, was ahead by %.2f ms at most; top speed %.2f",
                    guest_name(guest), guest->kind.name, report.behind * 1e3, report.ahead * 1e3,
@@ -315,6 +308,8 @@ int main(int argc, char **argv)
     add_peers_tests();
     add_slew_tests();
     add_life_tests();
+    add_daemon_tests();
+    add_pit_tests();
     int status = g_test_run();
     libvirt_down(&test_libvirt);
     return status;

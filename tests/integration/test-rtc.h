@@ -71,8 +71,8 @@ const char *guest_name(const struct guest *guest);
 /* Runs hvtimerctl, which must exit with @status. Returns what it says. (transfer full) */
 char *ctl(struct rig *rig, int status, const char *command, ...) G_GNUC_PRINTF(3, 4);
 
-/* hvtimerctl rtc, once the guest is a partition, until status says that @mode is in force, and at
- * what rate. */
+/* hvtimerctl rtc, or pit, once the guest is a partition, until status says that @mode is in force,
+ * and at what rate. */
 void supervise(struct rig *rig, struct guest *guest, const char *mode);
 void supervise_all(struct rig *rig, const char *mode);
 /* The same without hvtimerctl: its metadata ask for it. */
@@ -101,8 +101,7 @@ void stop_all_often(struct rig *rig, gint64 stop_ms, gint64 interval_ms, double 
  * it stays so. */
 void await_right(struct rig *rig, double seconds);
 
-/* What has become of a clock since the reference, in ticks of the slower rate, by which a clock
- * moves at a time. */
+/* What has become of a clock since the reference. */
 struct clock_report guest_report(const struct guest *guest, gint64 outage_end_ns);
 /* For the log: hvtimerd's figures of it. */
 void tell_figures(const struct guest *guest);
@@ -129,5 +128,7 @@ void assert_ledgers_agree(const struct ledger *then, const struct ledger *now);
 
 /* test-rtc-*.c */
 void add_peers_tests(void);
+void add_pit_tests(void);
 void add_slew_tests(void);
 void add_life_tests(void);
+void add_daemon_tests(void);

@@ -16,7 +16,7 @@ struct clock_kind {
     gboolean pic;
     guint rate, other_rate;   /* the other one: it changes between them, by itself */
     guint ticks, other_ticks; /* after so many at each */
-    guint tick;               /* of the faster rate, in counts */
+    guint pit_count;          /* it goes by the PIT instead, of so many counts */
 };
 
 /* What old Windows does: 64 Hz, 1024 Hz while a program wants it, or now this, now that; by the
@@ -26,7 +26,7 @@ extern const struct clock_kind clock_kinds[];
 struct clock_machine {
     struct machine machine;
     struct clock_trace *trace;
-    double tick; /* of its faster rate, in seconds */
+    double tick; /* at its slowest, in seconds: by so much its clock may move at a time */
 };
 
 /* What a kind asks for, to be added to; machine_define() and machine_boot() as with any. */

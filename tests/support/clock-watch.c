@@ -190,13 +190,22 @@ static double gain_between(const struct clock_trace *trace, guint from, guint to
     return most;
 }
 
+/* Has it moved since the sample before? Then that was a moment ago. */
+static gboolean has_ticked(const struct clock_trace *trace, guint i)
+{
+    return i > 0 && at(trace, i)->counts != at(trace, i - 1)->counts;
+}
+
 static double peak_between(const struct clock_trace *trace, guint from, guint to)
 {
     double most = 0;
-    guint end = from;
 
-    for (guint i = from; i < to; i++) {
-        while (end < to && at(trace, end)->time_ns - at(trace, i)->time_ns < WINDOW_NS) {
+    for (guint i = from, end = from; i < to; i++) {
+        if (!has_ticked(trace, i)) {
+            continue;
+        }
+        while (end < to && (at(trace, end)->time_ns - at(trace, i)->time_ns < WINDOW_NS ||
+                            !has_ticked(trace, end))) {
             end++;
         }
         if (end == to) {

@@ -37,11 +37,13 @@ double clock_trace_gain(struct clock_trace *trace, gint64 from_ns, gint64 to_ns)
 /* The guest's clock, in counts, as read first at @time_ns or later. */
 gint64 clock_trace_read(struct clock_trace *trace, gint64 time_ns);
 
-/* All in seconds. */
+/* In seconds, but for @peak. */
 struct clock_report {
     double behind; /* in the last second; below 0: ahead */
     double ahead;  /* the most at any moment */
-    double peak;   /* the most that the clock went on in any 100 ms or more, by the time it took */
+    /* The most by which the clock went on in any 100 ms, or a little more, by the time that took:
+     * from a tick to a tick, so that it does not matter how long one is. */
+    double peak;
     double recovery; /* since the end of the last outage; INFINITY: it is still behind */
 };
 
