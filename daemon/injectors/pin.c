@@ -6,11 +6,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define AVIC_PARAMETER "/sys/module/kvm_amd/parameters/avic"
+
 struct pin {
     struct injector injector;
     struct attach_queue *queue;
     uint32_t pin;
     int trigger_fd;
+    int listener_fd;    /* edge: keeps the listener there; never written. Level: -1 */
     uint64_t old_entry; /* what it had before, to be put back */
     uint64_t entry;     /* what it has now */
     gboolean lost;
@@ -131,6 +134,9 @@ static void free_pin(struct injector *injector)
         .kind = ATTACH_RETURN, .pin = pin->pin, .entry = pin->old_entry, .expected = pin->entry};
 
     close(pin->trigger_fd); /* with the last copies go the irqfds */
+    if (pin->listener_fd >= 0) {
+        close(pin->listener_fd);
+    }
     close(injector->ack_fd);
     if (pin->lost || injector->gone) {
         unref(pin);
@@ -151,8 +157,19 @@ static const struct injector_ops pin_ops = {
 
 /* ---- borrowing it ---- */
 
+/* With AVIC the EOIs of edges don't reach KVM (Linux, arch/x86/kvm/ioapic.c). Otherwise an edge is
+ * better: a level that was not lowered when the guest was saved would come for ever where it is
+ * restored and nobody hears its EOIs. */
+static gboolean edges_are_heard(void)
+{
+    g_autofree char *avic = NULL;
+
+    return !g_file_get_contents(AVIC_PARAMETER, &avic, NULL, NULL) || *avic == 'N' || *avic == '0';
+}
+
 struct borrowing {
     struct attach_queue *queue;
+    gboolean edge;
     uint64_t entry;
     injector_pin_func done;
     gpointer user_data;
@@ -164,8 +181,9 @@ static struct injector *pin_new(const struct borrowing *borrowing, struct attach
 
     pin->injector.ops = &pin_ops;
     pin->trigger_fd = result->fds[0];
-    pin->injector.ack_fd = result->fds[1];
-    result->fds[0] = result->fds[1] = -1;
+    pin->listener_fd = borrowing->edge ? result->fds[1] : -1;
+    pin->injector.ack_fd = result->fds[borrowing->edge ? 2 : 1];
+    result->fds[0] = result->fds[1] = result->fds[2] = -1;
     pin->injector.attach_stall_us = result->stall_ns / 1000;
     pin->injector.tick_in_flight =
         (result->entries[result->pin] & ATTACH_ENTRY_REMOTE_IRR) != 0; /* an earlier daemon's */
@@ -191,9 +209,12 @@ void injector_pin_borrow(struct attach_queue *queue, uint32_t pins, uint64_t con
                          injector_pin_func done, gpointer user_data)
 {
     struct borrowing *borrowing = g_new(struct borrowing, 1);
-    struct attach_job job = {
-        .kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .pins = pins, .entry = attach_entry(control)};
+    struct attach_job job = {.kind = ATTACH_BORROW,
+                             .pin = ATTACH_PIN_ANY,
+                             .pins = pins,
+                             .edge = edges_are_heard(),
+                             .entry = attach_entry(control)};
 
-    *borrowing = (struct borrowing){attach_queue_ref(queue), job.entry, done, user_data};
+    *borrowing = (struct borrowing){attach_queue_ref(queue), job.edge, job.entry, done, user_data};
     attach_queue_run(queue, &job, on_borrowed, borrowing);
 }

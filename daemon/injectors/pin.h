@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Ticks by a borrowed IOAPIC pin of an unmodified VMM. The pin's redirection entry carries the
- * Control's vector, delivery mode and destination, level-triggered: a write to the resample irqfd
- * raises the line, the guest's EOI lowers it and is counted. Level and not edge because only such
- * EOIs reach KVM on every CPU (AMD's AVIC keeps those of edge-triggered vectors to itself).
+ * Control's vector, delivery mode and destination. Edge-triggered: a plain irqfd pulses it, and a
+ * listener counts the EOIs. Where AMD's AVIC keeps the EOIs of edges to itself, level-triggered: a
+ * write to the resample irqfd raises the line, the guest's EOI lowers it and is counted.
  */
 #pragma once
 

@@ -236,7 +236,8 @@ set_up_timer:
     addr32 movl %eax, APIC(APIC_TMICT)
 1:  ret
 
-    /* Nothing comes from the PICs but the RTC, and that only if it is asked for. EDX: its handler. */
+    /* Nothing comes from the PICs but the RTC, and that only if it is asked for. EDX: its
+     * handler. */
 set_up_rtc:
     movb    $0x11, %al
     outb    %al, $0x20

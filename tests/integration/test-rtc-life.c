@@ -138,31 +138,48 @@ static void assert_right_but_for(const struct guest *guest, guint n, double leas
     g_assert_cmpfloat(-gain, <=, most + 2 * guest->clock.tick);
 }
 
+/* For how long it was suspended, in seconds: from call to call. */
 struct pause {
-    gint64 suspending, suspended, resuming, resumed;
+    double least, most;
+    gint64 suspending, suspended;
 };
 
-static void suspend_for(struct guest *guest, gint64 ms, double *least, double *most)
+static void suspend(struct guest *guest, struct pause *pause)
 {
-    struct pause p;
-
-    p.suspending = clock_now_ns();
+    pause->suspending = clock_now_ns();
     machine_suspend(&guest->clock.machine);
-    p.suspended = clock_now_ns();
-    sleep_ms(ms);
-    p.resuming = clock_now_ns();
-    machine_resume(&guest->clock.machine);
-    p.resumed = clock_now_ns();
-    *least += (double)(p.resuming - p.suspended) / 1e9;
-    *most += (double)(p.resumed - p.suspending) / 1e9;
+    pause->suspended = clock_now_ns();
 }
 
-/* By default its time stands still; as one of them is to have it, it is an outage like any other.
- */
+static void resume(struct guest *guest, struct pause *pause)
+{
+    pause->least += (double)(clock_now_ns() - pause->suspended) / 1e9;
+    machine_resume(&guest->clock.machine);
+    pause->most += (double)(clock_now_ns() - pause->suspending) / 1e9;
+}
+
+static void suspend_all(struct rig *rig, struct pause *pauses, gint64 ms)
+{
+    for (guint i = 0; i < rig->n; i++) {
+        suspend(&rig->guests[i], &pauses[i]);
+    }
+    sleep_ms(ms);
+    for (guint i = 0; i < rig->n; i++) {
+        resume(&rig->guests[i], &pauses[i]);
+    }
+    sleep_ms(100);
+}
+
+static void await_caught_up(struct guest *guest)
+{
+    await(20, statistics(guest).backlog == 0, "%s has caught up", guest_name(guest));
+}
+
+/* By default its time stands still; as one of them is to have it, it is an outage like others. */
 static void test_suspend(void)
 {
     static const gint64 pauses_ms[] = {1500, 30, 300, 100};
-    double least[2] = {0}, most[2] = {0};
+    struct pause pauses[3] = {0};
     struct rig rig;
 
     rig_up(&rig);
@@ -173,21 +190,18 @@ static void test_suspend(void)
     g_free(ctl(&rig, DONE, "policy %s --on-resume catchup", guest_name(catches_up)));
     sleep_ms(500);
     take_references(&rig);
-    suspend_for(catches_up, pauses_ms[0], &(double){0}, &(double){0});
     for (size_t i = 0; i < G_N_ELEMENTS(pauses_ms); i++) {
-        for (guint g = 0; g < 2; g++) {
-            suspend_for(&rig.guests[g], pauses_ms[i], &least[g], &most[g]);
-        }
+        suspend_all(&rig, pauses, pauses_ms[i]);
     }
     stop_all(&rig, 300); /* they are helped as before */
     sleep_ms(300);
-    for (guint g = 0; g < rig.n; g++) {
-        await(20, statistics(&rig.guests[g]).backlog == 0, "%s has caught up",
-              guest_name(&rig.guests[g]));
+    for (guint i = 0; i < rig.n; i++) {
+        await_caught_up(&rig.guests[i]);
     }
     sleep_ms(1200);
-    for (guint g = 0; g < 2; g++) {
-        assert_right_but_for(&rig.guests[g], G_N_ELEMENTS(pauses_ms), least[g], most[g]);
+    for (guint i = 0; i < 2; i++) {
+        assert_right_but_for(&rig.guests[i], G_N_ELEMENTS(pauses_ms), pauses[i].least,
+                             pauses[i].most);
     }
     assert_right(catches_up);
     rig_down(&rig);

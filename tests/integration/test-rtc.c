@@ -16,7 +16,7 @@
  * nobody's help it gains up to a slow tick, at times twice in a row. */
 #define CHANGING_TICKS 4
 
-#define REFERENCE_NS (1500 * (gint64)1000000)
+#define REFERENCE_NS (1000 * (gint64)1000000)
 #define SECOND_NS    (1000 * (gint64)1000000)
 
 struct libvirt test_libvirt;
@@ -70,8 +70,11 @@ struct guest *rig_add(struct rig *rig, const struct clock_kind *kind,
     guest->kind = *kind;
     guest->ahead_max = kind->other_rate != 0 ? CHANGING_TICKS : RIGHT_TICKS;
     machine_define(&guest->clock.machine, &test_libvirt, &asked);
-    machine_boot(&guest->clock.machine);
+    machine_start(&guest->clock.machine);
     clock_machine_watch(&guest->clock, rig->watch, kind);
+    if (!asked.bios) {
+        machine_wait_ready(&guest->clock.machine);
+    }
     rig->n++;
     return guest;
 }
@@ -167,18 +170,26 @@ static gboolean is_partition(struct rig *rig, const struct guest *guest)
     return status_is(rig, guest, "state", "running");
 }
 
-void supervise(struct rig *rig, struct guest *guest, const char *mode)
+static void ask(struct rig *rig, struct guest *guest, const char *mode)
 {
     await(10, is_partition(rig, guest), "hvtimerd sees %s", guest_name(guest));
     g_free(ctl(rig, DONE, "%s %s %s", guest->kind.pit_count != 0 ? "pit" : "rtc", guest_name(guest),
                mode));
+}
+
+void supervise(struct rig *rig, struct guest *guest, const char *mode)
+{
+    ask(rig, guest, mode);
     await_supervision(rig, guest, mode);
 }
 
 void supervise_all(struct rig *rig, const char *mode)
 {
     for (guint i = 0; i < rig->n; i++) {
-        supervise(rig, &rig->guests[i], mode);
+        ask(rig, &rig->guests[i], mode);
+    }
+    for (guint i = 0; i < rig->n; i++) {
+        await_supervision(rig, &rig->guests[i], mode);
     }
 }
 
@@ -241,7 +252,7 @@ static gboolean is_right(const struct guest *guest)
     gint64 now = clock_now_ns();
     double gain = clock_trace_gain(guest->clock.trace, now - SECOND_NS / 5, now);
 
-    return gain >= guest->reference - RIGHT_TICKS * guest->clock.tick;
+    return guest->observed || gain >= guest->reference - RIGHT_TICKS * guest->clock.tick;
 }
 
 void await_right(struct rig *rig, double seconds)
@@ -285,7 +296,9 @@ void assert_right(const struct guest *guest)
 void assert_all_right(struct rig *rig)
 {
     for (guint i = 0; i < rig->n; i++) {
-        assert_right(&rig->guests[i]);
+        if (!rig->guests[i].observed) {
+            assert_right(&rig->guests[i]);
+        }
     }
 }
 

@@ -27,9 +27,10 @@ extern struct libvirt test_libvirt;
 struct guest {
     struct clock_machine clock;
     struct clock_kind kind;
-    double reference; /* its clock's gain when all was well */
-    gint64 since_ns;  /* when the reference was taken */
-    double ahead_max; /* what assert_right() allows, in ticks */
+    double reference;  /* its clock's gain when all was well */
+    gint64 since_ns;   /* when the reference was taken */
+    double ahead_max;  /* what assert_right() allows, in ticks */
+    gboolean observed; /* nobody helps it: its clock need not be right */
 };
 
 struct rig {
@@ -61,8 +62,9 @@ void rig_up(struct rig *rig);
 /* No guest may have met an exception. */
 void rig_down(struct rig *rig);
 
-/* One more, of @kind; it counts when this returns. @options: as clock_machine_options() made them
- * for @kind, and changed; NULL: unchanged. The name is "guest" and its number. */
+/* One more, of @kind; it counts when this returns, unless it has a BIOS. @options: as
+ * clock_machine_options() made them for @kind, and changed; NULL: unchanged. The name is "guest"
+ * and its number. */
 struct guest *rig_add(struct rig *rig, const struct clock_kind *kind,
                       const struct machine_options *options);
 /* Of the first one: "guest0". */
@@ -97,8 +99,8 @@ void take_references(struct rig *rig);
 void stop_all(struct rig *rig, gint64 ms);
 void stop_all_often(struct rig *rig, gint64 stop_ms, gint64 interval_ms, double seconds);
 
-/* Waits until the guest's clock is right again, to two ticks; a second more, so that it shows that
- * it stays so. */
+/* Waits until the clocks are right again, to two ticks; a second more, so that it shows that they
+ * stay so. */
 void await_right(struct rig *rig, double seconds);
 
 /* What has become of a clock since the reference. */
