@@ -9,7 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-/* With the default policy, twice; a tenth more for what a window of 100 ms can tell. */
 /* Twice the speed, a tenth more, and a tick of 64 Hz that a busy host brought late into the window.
  */
 #define SPEED_MAX   2.35
