@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The element in a libvirt domain's metadata: see assist.h, and conf/assist.rng for its schema.
- * What is read comes from whoever may edit a domain: it is bounded in size and depth, nothing is
- * loaded or expanded for its sake, and libxml2 has nothing to say on stderr.
  */
 #include "daemon/assist.h"
 
 #include "common/values.h"
 #include "daemon/policy-names.h"
+#include "daemon/xml.h"
 #include <inttypes.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
 #include <string.h>
 
-#define NS_PER_S    UINT64_C(1000000000)
-#define EXCERPT_MAX 80 /* characters of foreign text in an error */
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlParserCtxt, xmlFreeParserCtxt)
+#define NS_PER_S UINT64_C(1000000000)
 
 /* ---- writing ---- */
 
@@ -114,27 +107,9 @@ char *assist_to_xml(const struct assist *assist)
 
 /* ---- errors ---- */
 
-/* As much of @text as an error and a line of a log can bear. (transfer full) */
-static char *excerpt(const char *text)
-{
-    g_autoptr(GString) result = g_string_new(NULL);
-    unsigned length = 0;
-
-    for (; *text != '\0'; text = g_utf8_next_char(text)) {
-        gunichar character = g_utf8_get_char(text);
-
-        if (++length > EXCERPT_MAX) {
-            g_string_append(result, "...");
-            break;
-        }
-        g_string_append_unichar(result, g_unichar_isprint(character) ? character : '?');
-    }
-    return g_string_free(g_steal_pointer(&result), FALSE);
-}
-
 static gboolean set_content_error(GError **error, const char *element, const char *text)
 {
-    g_autofree char *shown = excerpt(text);
+    g_autofree char *shown = xml_excerpt(text);
 
     g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
                 "<%s> holds the text '%s'; remove it: values are attributes", element, shown);
@@ -145,104 +120,13 @@ static gboolean set_content_error(GError **error, const char *element, const cha
 static gboolean set_unknown_error(GError **error, GMarkupError code, const char *parent,
                                   const char *what, const char *name, const char *known)
 {
-    g_autofree char *shown = excerpt(name);
+    g_autofree char *shown = xml_excerpt(name);
 
     g_set_error(error, G_MARKUP_ERROR, (gint)code,
                 "<%s> has the %s '%s', which is not known; remove it%s%s", parent, what, shown,
                 known != NULL ? ", or name one of " : ": it takes none",
                 known != NULL ? known : "");
     return FALSE;
-}
-
-/* ---- reading: the document ---- */
-
-/* What is noted while libxml2 reads. */
-struct reading {
-    char *problem; /* its first; NULL: none */
-    int line;      /* of it */
-    gboolean doctype;
-};
-typedef struct reading Reading;
-
-static void reading_clear(struct reading *reading)
-{
-    g_free(reading->problem);
-}
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Reading, reading_clear)
-
-#if LIBXML_VERSION >= 21200
-typedef const xmlError XmlProblem;
-#else
-typedef xmlError XmlProblem;
-#endif
-
-static void on_problem(void *context, XmlProblem *problem)
-{
-    struct reading *reading = ((xmlParserCtxt *)context)->_private;
-
-    if (problem->level >= XML_ERR_ERROR && reading->problem == NULL) {
-        g_autofree char *valid = g_utf8_make_valid(problem->message ? problem->message : "", -1);
-
-        reading->problem = excerpt(g_strchomp(valid));
-        reading->line = problem->line;
-    }
-}
-
-/* Before anything of a document type is read, internal or external: no entity is ever declared. */
-static void on_doctype(void *context, G_GNUC_UNUSED const xmlChar *name,
-                       G_GNUC_UNUSED const xmlChar *external_id,
-                       G_GNUC_UNUSED const xmlChar *system_id)
-{
-    struct reading *reading = ((xmlParserCtxt *)context)->_private;
-
-    reading->doctype = TRUE;
-    xmlStopParser(context);
-}
-
-static gboolean check_text(const char *xml, gsize length, GError **error)
-{
-    if (length > ASSIST_XML_MAX) {
-        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
-                    "<assist> is %" G_GSIZE_FORMAT " bytes long; give at most %d", length,
-                    ASSIST_XML_MAX);
-        return FALSE;
-    }
-    if (!g_utf8_validate(xml, (gssize)length, NULL)) {
-        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_BAD_UTF8,
-                            "<assist> is not UTF-8, or has a NUL in it; write it in UTF-8");
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static xmlDoc *load_document(const char *xml, gsize length, GError **error)
-{
-    g_autoptr(xmlParserCtxt) context = xmlNewParserCtxt();
-    g_auto(Reading) reading = {0};
-
-    if (context == NULL) {
-        g_error("out of memory");
-    }
-    context->_private = &reading;
-    context->sax->serror = on_problem;
-    context->sax->internalSubset = on_doctype;
-
-    /* It is UTF-8, whatever it says itself. */
-    g_autoptr(xmlDoc) document = xmlCtxtReadMemory(context, xml, (int)length, NULL, "UTF-8",
-                                                   XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-
-    if (reading.doctype) {
-        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
-                            "<assist> comes with a DOCTYPE; remove it");
-        return NULL;
-    }
-    if (document == NULL || reading.problem != NULL) {
-        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
-                    "<assist> can't be read as XML: line %d: %s; correct it there or just before",
-                    reading.line, reading.problem != NULL ? reading.problem : "it breaks off");
-        return NULL;
-    }
-    return g_steal_pointer(&document);
 }
 
 /* ---- reading: its elements ---- */
@@ -267,8 +151,8 @@ static gboolean check_namespace(const xmlNode *node, GError **error)
         return TRUE;
     }
 
-    g_autofree char *name = excerpt((const char *)node->name);
-    g_autofree char *namespace = excerpt((const char *)node->ns->href);
+    g_autofree char *name = xml_excerpt((const char *)node->name);
+    g_autofree char *namespace = xml_excerpt((const char *)node->ns->href);
 
     g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
                 "<%s> is in the namespace '%s'; put it in " ASSIST_NAMESPACE, name, namespace);
@@ -308,13 +192,13 @@ static gboolean set_value(const struct part *part, const struct assist_value *va
                           const char *text, struct assist *assist, GError **error)
 {
     g_autofree char *where = g_strdup_printf("%s of <%s>", value->name, part->name);
-    g_autofree char *shown = excerpt(text);
+    g_autofree char *shown = xml_excerpt(text);
 
     /* It goes into errors as it is. */
     if (!g_str_equal(shown, text)) {
         g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
                     "%s can't be '%s'; give at most %d printable characters", where, shown,
-                    EXCERPT_MAX);
+                    XML_EXCERPT_MAX);
         return FALSE;
     }
     return value->set(assist, where, text, error);
@@ -448,7 +332,7 @@ static gboolean read_child(const xmlNode *element, unsigned *seen, struct assist
 static gboolean check_root(const xmlNode *root, GError **error)
 {
     if (!g_str_equal((const char *)root->name, "assist")) {
-        g_autofree char *name = excerpt((const char *)root->name);
+        g_autofree char *name = xml_excerpt((const char *)root->name);
 
         g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
                     "<%s> is not the element for a guest's timer; give <assist>", name);
@@ -466,8 +350,7 @@ gboolean assist_parse_xml(const char *xml, gsize length, struct assist *ret_assi
 {
     struct assist assist = ASSIST_NONE;
     unsigned seen = 0;
-    g_autoptr(xmlDoc) document =
-        check_text(xml, length, error) ? load_document(xml, length, error) : NULL;
+    g_autoptr(xmlDoc) document = xml_load("<assist>", xml, length, ASSIST_XML_MAX, error);
     const xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
 
     if (root == NULL || !check_root(root, error)) {

@@ -1,114 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The catching up that a libvirt domain's own XML asks for: see clock-xml.h. libvirt hands the
- * document out, but whoever may edit a domain has a hand in it: as with the metadata's element
- * (assist-xml.c), it is bounded in size and depth, nothing is loaded or expanded for its sake, and
- * libxml2 has nothing to say on stderr. Unlike there, what is not known is passed over: the
- * document is libvirt's.
+ * document out, but whoever may edit a domain has a hand in it. Unlike in the metadata's element
+ * (assist-xml.c), what is not known is passed over: the document is libvirt's.
  */
 #include "daemon/sources/clock-xml.h"
 
-#include <libxml/parser.h>
-#include <libxml/tree.h>
+#include "daemon/xml.h"
 #include <string.h>
-
-#define EXCERPT_MAX 80 /* bytes of foreign text in an error */
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlParserCtxt, xmlFreeParserCtxt)
-
-/* As much of @text as an error and a line of a log can bear. (transfer full) */
-static char *excerpt(const char *text)
-{
-    g_autofree char *head = g_strndup(text, EXCERPT_MAX);
-
-    return g_strescape(head, NULL);
-}
-
-/* ---- the document ---- */
-
-/* What is noted while libxml2 reads. */
-struct reading {
-    char *problem; /* its first; NULL: none */
-    int line;      /* of it */
-    gboolean doctype;
-};
-
-#if LIBXML_VERSION >= 21200
-typedef const xmlError XmlProblem;
-#else
-typedef xmlError XmlProblem;
-#endif
-
-static void on_problem(void *context, XmlProblem *problem)
-{
-    struct reading *reading = ((xmlParserCtxt *)context)->_private;
-
-    if (problem->level >= XML_ERR_ERROR && reading->problem == NULL) {
-        g_autofree char *message = g_strdup(problem->message != NULL ? problem->message : "");
-
-        reading->problem = excerpt(g_strchomp(message));
-        reading->line = problem->line;
-    }
-}
-
-/* Before anything of a document type is read, internal or external: no entity is ever declared. */
-static void on_doctype(void *context, G_GNUC_UNUSED const xmlChar *name,
-                       G_GNUC_UNUSED const xmlChar *external_id,
-                       G_GNUC_UNUSED const xmlChar *system_id)
-{
-    struct reading *reading = ((xmlParserCtxt *)context)->_private;
-
-    reading->doctype = TRUE;
-    xmlStopParser(context);
-}
-
-static gboolean check_text(const char *xml, gsize length, GError **error)
-{
-    if (length > CLOCK_XML_MAX) {
-        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
-                    "the domain's XML is %" G_GSIZE_FORMAT " bytes long; at most %d can be read",
-                    length, CLOCK_XML_MAX);
-        return FALSE;
-    }
-    if (!g_utf8_validate(xml, (gssize)length, NULL)) {
-        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_BAD_UTF8,
-                            "the domain's XML is not UTF-8, or has a NUL in it; write it in UTF-8");
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static xmlDoc *load_document(const char *xml, gsize length, GError **error)
-{
-    g_autoptr(xmlParserCtxt) context = xmlNewParserCtxt();
-    struct reading reading = {0};
-
-    if (context == NULL) {
-        g_error("out of memory");
-    }
-    context->_private = &reading;
-    context->sax->serror = on_problem;
-    context->sax->internalSubset = on_doctype;
-
-    /* It is UTF-8, whatever it says itself. */
-    g_autoptr(xmlDoc) document = xmlCtxtReadMemory(context, xml, (int)length, NULL, "UTF-8",
-                                                   XML_PARSE_NONET | XML_PARSE_IGNORE_ENC);
-    g_autofree char *problem = reading.problem;
-
-    if (reading.doctype) {
-        g_set_error_literal(error, G_MARKUP_ERROR, G_MARKUP_ERROR_INVALID_CONTENT,
-                            "the domain's XML has a DOCTYPE; remove it");
-        return NULL;
-    }
-    if (document == NULL || problem != NULL) {
-        g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_PARSE,
-                    "the domain's XML can't be read: line %d: %s; correct it there or just before",
-                    reading.line, problem != NULL ? problem : "it breaks off");
-        return NULL;
-    }
-    return g_steal_pointer(&document);
-}
 
 /* ---- its element ---- */
 
@@ -160,7 +59,7 @@ static gboolean find_catchup(const xmlNode *root, const xmlNode **ret_catchup, G
 static gboolean set_value(const char *name, const char *text, struct assist *assist, GError **error)
 {
     g_autofree char *where = g_strdup_printf("%s of <catchup> in <timer name='rtc'>", name);
-    g_autofree char *shown = excerpt(text);
+    g_autofree char *shown = xml_excerpt(text);
 
     /* It goes into errors as it is. */
     if (!g_str_equal(shown, text)) {
@@ -192,7 +91,7 @@ static gboolean check_root(const xmlNode *root, GError **error)
     if (find_element(root, "domain") == root) {
         return TRUE;
     }
-    g_autofree char *name = excerpt((const char *)root->name);
+    g_autofree char *name = xml_excerpt((const char *)root->name);
 
     g_set_error(error, G_MARKUP_ERROR, G_MARKUP_ERROR_UNKNOWN_ELEMENT,
                 "<%s> is not a libvirt domain's XML; give <domain>", name);
@@ -205,7 +104,7 @@ gboolean clock_xml_read_policy(const char *domain_xml, gsize length, struct assi
     struct assist assist = ASSIST_NONE;
     const xmlNode *catchup;
     g_autoptr(xmlDoc) document =
-        check_text(domain_xml, length, error) ? load_document(domain_xml, length, error) : NULL;
+        xml_load("the domain's XML", domain_xml, length, CLOCK_XML_MAX, error);
     const xmlNode *root = document != NULL ? xmlDocGetRootElement(document) : NULL;
 
     if (root == NULL || !check_root(root, error) || !find_catchup(root, &catchup, error) ||

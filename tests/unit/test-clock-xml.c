@@ -131,8 +131,9 @@ static void assert_refused(const char *xml, gsize length, const char *names, con
     g_assert_nonnull(strstr(error->message, names));
     g_assert_nonnull(strstr(error->message, tells));
     g_assert_cmpuint(strlen(error->message), <, 600);
-    for (const char *c = error->message; *c != '\0'; c++) {
-        g_assert_true(g_ascii_isprint(*c));
+    g_assert_true(g_utf8_validate(error->message, -1, NULL));
+    for (const char *c = error->message; *c != '\0'; c = g_utf8_next_char(c)) {
+        g_assert_true(g_unichar_isprint(g_utf8_get_char(c)));
     }
     g_assert_cmpmem(&assist, sizeof assist, &before, sizeof before);
 }
