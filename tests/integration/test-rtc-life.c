@@ -71,34 +71,6 @@ static void test_properties(void)
     rig_down(&rig);
 }
 
-/* QEMU makes up what is lost: two would make it up twice. */
-static void test_tickpolicy(void)
-{
-    struct machine_options options = clock_machine_options(ioapic_1024, NULL);
-    struct rig rig;
-
-    options.rtc_policy = "catchup";
-    rig_up(&rig);
-    struct guest *guest = rig_add(&rig, ioapic_1024, &options);
-    await(10, status_is(&rig, guest, "state", "running"), "hvtimerd sees the guest");
-    g_free(ctl(&rig, DONE, "rtc %s slew", guest_name(guest)));
-    await_supervision(&rig, guest, "observe");
-    g_assert_true(status_is(&rig, guest, "supervision.mode", "slew"));
-    take_references(&rig);
-    stop_all(&rig, 500);
-    sleep_ms(1500);
-    struct clock_report report = guest_report(guest, guest->since_ns);
-    g_test_message("behind by %.2f ms, was ahead by %.2f ms", report.behind * 1e3,
-                   report.ahead * 1e3);
-    g_assert_cmpfloat(report.ahead, <, 0.003);
-    g_assert_cmpfloat(report.behind, <, 0.003);
-    g_assert_cmpuint(statistics(guest).injected, ==, 0);
-
-    g_free(ctl(&rig, DONE, "rtc %s slew --force", guest_name(guest)));
-    await_supervision(&rig, guest, "slew");
-    rig_down(&rig);
-}
-
 /* ---- Guests that don't count what has no PF ---- */
 
 /* Top-ups do nothing for it but cost time: there are no more of them, and status says why. */
@@ -257,7 +229,6 @@ void add_life_tests(void)
 {
     g_test_add_func("/rtc/properties", test_properties);
     g_test_add_func("/rtc/metadata", test_metadata);
-    g_test_add_func("/rtc/tickpolicy", test_tickpolicy);
     g_test_add_func("/rtc/poll", test_poll);
     g_test_add_func("/rtc/suspend", test_suspend);
 }

@@ -322,6 +322,7 @@ int main(int argc, char **argv)
     add_peers_tests();
     add_slew_tests();
     add_life_tests();
+    add_catchup_tests();
     add_daemon_tests();
     add_pit_tests();
     int status = g_test_run();

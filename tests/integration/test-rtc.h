@@ -132,5 +132,6 @@ void assert_ledgers_agree(const struct ledger *then, const struct ledger *now);
 void add_peers_tests(void);
 void add_pit_tests(void);
 void add_slew_tests(void);
+void add_catchup_tests(void);
 void add_life_tests(void);
 void add_daemon_tests(void);

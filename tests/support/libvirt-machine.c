@@ -89,7 +89,9 @@ static char *make_xml(const struct machine *machine, const struct machine_option
                            "<clock offset='utc'>",
                            options->split_irqchip ? "<ioapic driver='qemu'/>" : "");
     if (options->rtc_policy != NULL) {
-        g_string_append_printf(xml, "<timer name='rtc' tickpolicy='%s'/>", options->rtc_policy);
+        g_string_append_printf(xml, "<timer name='rtc' tickpolicy='%s'><catchup %s/></timer>",
+                               options->rtc_policy,
+                               options->rtc_catchup != NULL ? options->rtc_catchup : "");
     }
     if (options->pit_policy != NULL) {
         g_string_append_printf(xml, "<timer name='pit' tickpolicy='%s'/>", options->pit_policy);

@@ -27,10 +27,11 @@ struct machine_options {
      * domain_guest_options. */
     guint clock, other_rate, ticks, other_ticks, pit_count;
     /* Under libvirt only. */
-    gboolean split_irqchip; /* the IOAPIC is QEMU's own */
-    const char *rtc_policy; /* tickpolicy of the RTC; NULL: libvirt's default */
-    const char *pit_policy; /* the same of the PIT */
-    const char *metadata;   /* XML, within <metadata> */
+    gboolean split_irqchip;  /* the IOAPIC is QEMU's own */
+    const char *rtc_policy;  /* tickpolicy of the RTC; NULL: libvirt's default */
+    const char *rtc_catchup; /* attributes of its <catchup>; NULL: none */
+    const char *pit_policy;  /* the same of the PIT */
+    const char *metadata;    /* XML, within <metadata> */
 };
 
 struct machine {
