@@ -161,6 +161,34 @@ static void test_observe(void)
     clock_sim_down(&sim);
 }
 
+static uint64_t told(struct clock_sim *sim)
+{
+    clock_sim_look(sim);
+    return sim->supervisor.counts.backlog + sim->supervisor.counts.skipped +
+           sim->supervisor.counts.in_flight;
+}
+
+/* An hour of a guest that loses some of every second: told to the tick. */
+static void test_hour(void)
+{
+    struct clock_sim_options o = options(HZ_1024);
+    struct clock_sim sim;
+
+    o.policy.mode = TICKER_OBSERVE;
+    begin(&sim, &o);
+    uint64_t before = told(&sim);
+    while (sim.now < UINT64_C(3600000000000)) {
+        clock_sim_run(&sim, g_test_rand_double_range(0, 2));
+        clock_sim_stop(&sim, g_test_rand_double_range(0, 0.2));
+    }
+    clock_sim_run(&sim, 1);
+    uint64_t lost = told(&sim) - before;
+    g_test_message("lost %.1f, told %" G_GUINT64_FORMAT, clock_sim_behind(&sim) / HZ_1024, lost);
+    g_assert_cmpuint(lost, >, 100000);
+    g_assert_cmpfloat(ABS((double)lost - clock_sim_behind(&sim) / HZ_1024), <=, 1);
+    clock_sim_down(&sim);
+}
+
 /* What is only observed is not replayed once slewing is switched on. */
 static void test_observe_then_slew(void)
 {
@@ -227,6 +255,27 @@ static void test_reset_backlog(void)
     g_assert_cmpuint(sim.supervisor.counts.backlog, ==, 0);
     clock_sim_run(&sim, 2);
     g_assert_cmpfloat(clock_sim_behind(&sim) / HZ_1024, >=, 2045);
+    clock_sim_down(&sim);
+}
+
+/* Somebody, as a guest agent, has set the guest's clock right. */
+static void test_clock_set(void)
+{
+    struct clock_sim_options o = options(HZ_1024);
+    struct base_event set = {.kind = BASE_EVENT_CLOCK_SET};
+    struct clock_sim sim;
+
+    begin(&sim, &o);
+    clock_sim_stop(&sim, 2);
+    clock_sim_run(&sim, 0.2);
+    clock_sim_look(&sim);
+    g_assert_cmpuint(sim.supervisor.counts.backlog, >, 1000);
+    set.time_ns = sim.now;
+    supervisor_event(&sim.supervisor, &set);
+    clock_sim_settle(&sim);
+    clock_sim_run(&sim, 2);
+    check_clock(&sim, HZ_1024);
+    g_assert_cmpuint(sim.supervisor.counts.skipped, >, 1000);
     clock_sim_down(&sim);
 }
 
@@ -343,6 +392,8 @@ int main(int argc, char **argv)
     g_test_add_func("/supervisor/slow", test_slow);
     g_test_add_func("/supervisor/late-rtc", test_late_rtc);
     g_test_add_func("/supervisor/observe", test_observe);
+    g_test_add_func("/supervisor/observe/hour", test_hour);
+    g_test_add_func("/supervisor/clock-set", test_clock_set);
     g_test_add_func("/supervisor/observe-then-slew", test_observe_then_slew);
     g_test_add_func("/supervisor/limit", test_limit);
     g_test_add_func("/supervisor/threshold", test_threshold);
