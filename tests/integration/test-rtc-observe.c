@@ -46,5 +46,7 @@ void assert_ledgers_agree(const struct ledger *then, const struct ledger *now)
                    extra_due);
     /* One that is counted may not be acknowledged yet. */
     g_assert_cmpfloat(fabs(extra_taken), <=, 1);
-    g_assert_cmpfloat(fabs(extra_due), <=, 1);
+    /* Nor is the freshest reading quite fresh: it is a part of a tick short, and now and then one.
+     */
+    g_assert_cmpfloat(fabs(extra_due), <, 2);
 }
