@@ -9,6 +9,8 @@
 #define CREDIT_HZ 125
 /* In percent of the speed asked for: a tenth of a second holds half a tick more or less. */
 #define SPEED_MOST 102
+/* So many ticks have to be missing for one to be made up while one of the timer's own is late. */
+#define OWN_LATE_MOST 4
 /* Two slots are no closer than that, whatever a guest programs. */
 #define SLOT_NS UINT64_C(50000)
 
@@ -78,6 +80,12 @@ static bool line_allows(struct supervisor *s)
     return credit(s) >= tick - early;
 }
 
+/* One of the timer's own that is late comes late by itself, and with it one that was pending. */
+static bool waits_for_own(const struct supervisor *s)
+{
+    return s->traced && s->own_late && s->owed < (int64_t)s->length * OWN_LATE_MOST;
+}
+
 static bool may_top_up(const struct supervisor *s)
 {
     return s->catching_up && s->policy.mode == TICKER_CATCHUP && s->length != 0 && !s->frozen &&
@@ -96,8 +104,9 @@ enum ticker_action supervisor_next(struct supervisor *s, uint64_t now, uint64_t 
         s->slot_ns = next_slot(s, now);
     }
     *ret_when = min_u64(*ret_when, s->slot_ns);
-    return slot && !pulse_unanswered(s) && line_allows(s) && speed_allows(s) ? TICKER_INJECT
-                                                                             : TICKER_WAIT_UNTIL;
+    return slot && !waits_for_own(s) && !pulse_unanswered(s) && line_allows(s) && speed_allows(s)
+               ? TICKER_INJECT
+               : TICKER_WAIT_UNTIL;
 }
 
 void supervisor_injected(struct supervisor *s, uint64_t now)
