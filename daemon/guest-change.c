@@ -167,15 +167,24 @@ static void on_routed(const GError *error, gpointer user_data)
     }
 }
 
+/* Nobody waits for what has come too late: it is put back. */
+static gboolean drop_if_late(const struct call *call, struct injector *injector)
+{
+    gboolean late = call_is_late(call);
+
+    if (late && injector != NULL) {
+        injector->ops->free(injector);
+    }
+    return late;
+}
+
 static void on_attached(struct injector *injector, const GError *error, gpointer user_data)
 {
     struct call *call = user_data;
     struct guest *guest = call->guest;
 
-    if (call_is_late(call)) {
-        if (injector != NULL) {
-            injector->ops->free(injector);
-        }
+    if (drop_if_late(call, injector)) {
+        /* its request has failed already */
     } else if (injector == NULL) {
         fail(guest, hv_status_from_error(error), error->message);
     } else if (!guest_deliver_with(guest, injector, guest->change.control)) {
@@ -267,23 +276,24 @@ static void forget_route(struct guest *guest)
 
 /* ---- supervision ---- */
 
+static void fail_supervision(struct guest *guest, HV_STATUS status, const char *reason)
+{
+    guest_base_forget(guest);
+    guest_tell_changed(guest);
+    fail(guest, status, reason);
+}
+
 static void on_watched(struct injector *injector, const GError *error, gpointer user_data)
 {
     struct call *call = user_data;
     struct guest *guest = call->guest;
 
-    if (call_is_late(call)) {
-        if (injector != NULL) {
-            injector->ops->free(injector);
-        }
+    if (drop_if_late(call, injector)) {
+        /* its request has failed already */
     } else if (injector == NULL) {
-        guest_base_forget(guest);
-        guest_tell_changed(guest);
-        fail(guest, hv_status_from_error(error), error->message);
+        fail_supervision(guest, hv_status_from_error(error), error->message);
     } else if (!guest_deliver_with(guest, injector, 0)) {
-        guest_base_forget(guest);
-        guest_tell_changed(guest);
-        fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
+        fail_supervision(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
     } else {
         guest_update_supervision(guest);
         finish(guest, NULL);

@@ -6,10 +6,10 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-/* A tick is missing, and not only late, if it was owed for one to two of these: QEMU's main loop,
- * when it has been kept from running, raises what it is late with in one go, and then no more. Two
- * looks fit into each, and one and a half periods, so that one look comes soon after a tick. */
-#define SPAN_NS (2 * SUPERVISOR_WAKE_NS)
+/* A tick is missing, and not only late, if it was owed for one to two of these, or of one and a
+ * half periods: QEMU's main loop, when it has been kept from running, raises what it is late with
+ * in one go, and then no more. */
+#define SPAN_NS SUPERVISOR_WAKE_NS
 /* Ticks that stay away for so long, if nothing tells why, were turned off by the guest. */
 #define SILENCE_NS UINT64_C(1000000000)
 /* A guest that turns them off for so long does not count by them any more. */
@@ -146,7 +146,7 @@ static void forget_least(struct supervisor *s)
 /* The least that was owed in the span before and in this one. */
 static int64_t lasting_debt(struct supervisor *s)
 {
-    uint64_t span = max_u64(SPAN_NS / 2, supervisor_ns(s, s->length) * 3 / 2);
+    uint64_t span = max_u64(SPAN_NS, supervisor_ns(s, s->length) * 3 / 2);
 
     s->least[1] = min_i64(s->least[1], s->owed);
     if (s->now_ns - s->span_ns >= span) {

@@ -40,8 +40,8 @@ enum supervisor_learned {
 
 /* Of one kind of timer. */
 struct supervisor_clock {
-    uint32_t shortest;  /* period that there is, in counts */
     uint32_t hz;        /* what lengths are counts of */
+    uint32_t shortest;  /* period that there is, in counts */
     bool restarts;      /* a new rate starts its period at once; if not, from the last tick on */
     bool powers_of_two; /* the only rates there are: they can be told from acknowledgements */
 };
@@ -90,7 +90,7 @@ struct supervisor {
     uint64_t pulsed_ns;
     uint64_t taken_at_pulse;
 
-    /* Is register C polled? Reads without PF, of `ticks`, none of them ours. */
+    /* Is register C polled? Reads of it without PF, and with it, while no tick is ours. */
     uint32_t polled, polled_of;
 
     struct rate_guess guess;

@@ -226,22 +226,7 @@ static void add_tests(void)
     g_test_add_func("/rig/metadata", test_metadata);
 }
 
-static void test_none(void)
-{
-    test_skip(libvirt_missing());
-}
-
 int main(int argc, char **argv)
 {
-    libvirt_guard();
-    g_test_init(&argc, &argv, NULL);
-    if (libvirt_missing() != NULL) {
-        g_test_add_func("/rig", test_none);
-        return g_test_run();
-    }
-    libvirt_up(&libvirt);
-    add_tests();
-    int status = g_test_run();
-    libvirt_down(&libvirt);
-    return status;
+    return libvirt_run_tests(argc, argv, &libvirt, "/rig", add_tests);
 }

@@ -5,27 +5,9 @@
  */
 #include "tests/integration/test-libvirt.h"
 
-#include <json-c/json.h>
 #include <string.h>
 
 struct libvirt test_libvirt;
-
-typedef struct json_object Json;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
-
-void rig_fail(const char *where, const char *condition, char *what, double seconds)
-{
-    g_error("%s: %s: not within %g s (%s)", where, what, seconds, condition);
-}
-
-void sleep_ms(gint64 ms)
-{
-    gint64 end = g_get_monotonic_time() + ms * 1000;
-
-    while (g_get_monotonic_time() < end) {
-        test_iterate();
-    }
-}
 
 /* ---- The rig ---- */
 
@@ -81,17 +63,12 @@ void rig_down(struct rig *rig)
 
 char *ctl(struct rig *rig, int status, const char *command, ...)
 {
-    g_autofree char *output = NULL;
     va_list arguments;
 
     va_start(arguments, command);
-    g_autofree char *line = g_strdup_vprintf(command, arguments);
+    char *output = asking_ctl(&rig->fixture, status, command, arguments);
     va_end(arguments);
-    int got = fixture_run(&rig->fixture, &output, "hvtimerctl %s", line);
-    if (got != status) {
-        g_error("hvtimerctl %s: exit status %d, not %d: %s", line, got, status, output);
-    }
-    return g_steal_pointer(&output);
+    return output;
 }
 
 void run(struct rig *rig, const char *command, ...)
@@ -108,43 +85,20 @@ void run(struct rig *rig, const char *command, ...)
     }
 }
 
-/* Quietly: it is polled. NULL: no partition, or one that does not run. */
-static Json *read_status(struct rig *rig)
-{
-    g_autofree char *output = NULL;
-    gboolean quiet = rig->fixture.quiet;
-
-    rig->fixture.quiet = TRUE;
-    int status =
-        fixture_run(&rig->fixture, &output, "hvtimerctl --json status %s", rig->machine.name);
-    rig->fixture.quiet = quiet;
-
-    if (status == NO_PARTITION || status == UNSUPPORTED) {
-        return NULL;
-    }
-    Json *json = status == DONE ? json_tokener_parse(output) : NULL;
-    if (json == NULL) {
-        g_error("hvtimerctl --json status: exit status %d: %s", status, output);
-    }
-    return json;
-}
-
-/* (transfer none) */
+/* Whatever is asked of a partition must be there. */
 static Json *member(Json *json, const char *path)
 {
-    g_auto(GStrv) names = g_strsplit(path, ".", -1);
+    Json *found = asking_member(json, path);
 
-    for (char **name = names; *name != NULL; name++) {
-        if (!json_object_object_get_ex(json, *name, &json)) {
-            g_error("status --json has no %s", path);
-        }
+    if (found == NULL) {
+        g_error("status --json has no %s", path);
     }
-    return json;
+    return found;
 }
 
 char *status_text(struct rig *rig, const char *path)
 {
-    g_autoptr(Json) json = read_status(rig);
+    g_autoptr(Json) json = asking_status(&rig->fixture, rig->machine.name);
 
     if (json == NULL) {
         return g_strdup(g_str_equal(path, "state") ? "shutoff" : "");
@@ -154,7 +108,7 @@ char *status_text(struct rig *rig, const char *path)
 
 double status_number(struct rig *rig, const char *path)
 {
-    g_autoptr(Json) json = read_status(rig);
+    g_autoptr(Json) json = asking_status(&rig->fixture, rig->machine.name);
 
     return json != NULL ? json_object_get_double(member(json, path)) : -1;
 }
@@ -246,25 +200,15 @@ gboolean keeps_time(const struct timing *timing)
 
 /* ---- main ---- */
 
-static void test_none(void)
+static void add_tests(void)
 {
-    test_skip(libvirt_missing());
-}
-
-int main(int argc, char **argv)
-{
-    libvirt_guard();
-    g_test_init(&argc, &argv, NULL);
-    if (libvirt_missing() != NULL) {
-        g_test_add_func("/libvirt", test_none);
-        return g_test_run();
-    }
-    libvirt_up(&test_libvirt);
     add_ticks_tests();
     add_config_tests();
     add_life_tests();
     add_attach_tests();
-    int status = g_test_run();
-    libvirt_down(&test_libvirt);
-    return status;
+}
+
+int main(int argc, char **argv)
+{
+    return libvirt_run_tests(argc, argv, &test_libvirt, "/libvirt", add_tests);
 }

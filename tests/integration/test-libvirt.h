@@ -5,14 +5,10 @@
  */
 #pragma once
 
-#include "tests/support/fixture.h"
+#include "tests/support/asking.h"
 #include "tests/support/libvirt-machine.h"
-#include "tests/support/test.h"
 #include "tests/support/timing.h"
 #include <hvapi/hvapi.h>
-
-/* Exit statuses of hvtimerctl. */
-enum { DONE = 0, FAILED = 1, USAGE = 2, NO_PARTITION = 3, UNSUPPORTED = 4 };
 
 #define VECTOR        0x50u
 #define ENABLE        "enable guest --period 1ms --vector 0x50"
@@ -36,23 +32,6 @@ void rig_up_daemon(struct rig *rig);
 void rig_boot(struct rig *rig, const struct machine_options *options);
 /* The guest must not have met an exception. */
 void rig_down(struct rig *rig);
-
-/* Waits for @done; the rest is a format: what is waited for. */
-#define await(seconds, done, ...)                                                           \
-    G_STMT_START                                                                            \
-    {                                                                                       \
-        gint64 until_ = g_get_monotonic_time() + (gint64)((seconds)*G_USEC_PER_SEC);        \
-        while (!(done)) {                                                                   \
-            if (g_get_monotonic_time() > until_) {                                          \
-                rig_fail(G_STRLOC, #done, g_strdup_printf(__VA_ARGS__), (double)(seconds)); \
-            }                                                                               \
-            test_iterate();                                                                 \
-        }                                                                                   \
-    }                                                                                       \
-    G_STMT_END
-G_NORETURN void rig_fail(const char *where, const char *condition, char *what, double seconds);
-
-void sleep_ms(gint64 ms);
 
 /* Runs hvtimerctl, which must exit with @status. Returns what it says. (transfer full) */
 char *ctl(struct rig *rig, int status, const char *command, ...) G_GNUC_PRINTF(3, 4);

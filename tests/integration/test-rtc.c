@@ -5,7 +5,6 @@
  */
 #include "tests/integration/test-rtc.h"
 
-#include <json-c/json.h>
 #include <math.h>
 #include <string.h>
 
@@ -21,23 +20,6 @@
 #define SECOND_NS    (1000 * (gint64)1000000)
 
 struct libvirt test_libvirt;
-
-typedef struct json_object Json;
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
-
-void rig_fail(const char *where, const char *condition, char *what, double seconds)
-{
-    g_error("%s: %s: not within %g s (%s)", where, what, seconds, condition);
-}
-
-void sleep_ms(gint64 ms)
-{
-    gint64 end = g_get_monotonic_time() + ms * 1000;
-
-    while (g_get_monotonic_time() < end) {
-        test_iterate();
-    }
-}
 
 /* ---- The rig ---- */
 
@@ -89,64 +71,26 @@ const char *guest_name(const struct guest *guest)
 
 char *ctl(struct rig *rig, int status, const char *command, ...)
 {
-    g_autofree char *output = NULL;
     va_list arguments;
 
     va_start(arguments, command);
-    g_autofree char *line = g_strdup_vprintf(command, arguments);
+    char *output = asking_ctl(&rig->fixture, status, command, arguments);
     va_end(arguments);
-    int got = fixture_run(&rig->fixture, &output, "hvtimerctl %s", line);
-    if (got != status) {
-        g_error("hvtimerctl %s: exit status %d, not %d: %s", line, got, status, output);
-    }
-    return g_steal_pointer(&output);
-}
-
-/* Quietly: it is polled. NULL: no partition, or one that does not run. */
-static Json *read_status(struct rig *rig, const struct guest *guest)
-{
-    g_autofree char *output = NULL;
-    gboolean quiet = rig->fixture.quiet;
-
-    rig->fixture.quiet = TRUE;
-    int status =
-        fixture_run(&rig->fixture, &output, "hvtimerctl --json status %s", guest_name(guest));
-    rig->fixture.quiet = quiet;
-    if (status == NO_PARTITION || status == UNSUPPORTED) {
-        return NULL;
-    }
-    Json *json = status == DONE ? json_tokener_parse(output) : NULL;
-    if (json == NULL) {
-        g_error("hvtimerctl --json status: exit status %d: %s", status, output);
-    }
-    return json;
-}
-
-/* (transfer none) (nullable) */
-static Json *member(Json *json, const char *path)
-{
-    g_auto(GStrv) names = g_strsplit(path, ".", -1);
-
-    for (char **name = names; *name != NULL; name++) {
-        if (!json_object_object_get_ex(json, *name, &json)) {
-            return NULL;
-        }
-    }
-    return json;
+    return output;
 }
 
 char *status_text(struct rig *rig, const struct guest *guest, const char *path)
 {
-    g_autoptr(Json) json = read_status(rig, guest);
-    Json *found = json != NULL ? member(json, path) : NULL;
+    g_autoptr(Json) json = asking_status(&rig->fixture, guest_name(guest));
+    Json *found = json != NULL ? asking_member(json, path) : NULL;
 
     return g_strdup(found != NULL ? json_object_get_string(found) : "");
 }
 
 double status_number(struct rig *rig, const struct guest *guest, const char *path)
 {
-    g_autoptr(Json) json = read_status(rig, guest);
-    Json *found = json != NULL ? member(json, path) : NULL;
+    g_autoptr(Json) json = asking_status(&rig->fixture, guest_name(guest));
+    Json *found = json != NULL ? asking_member(json, path) : NULL;
 
     return found != NULL ? json_object_get_double(found) : 0;
 }
@@ -305,27 +249,17 @@ void assert_all_right(struct rig *rig)
 
 /* ---- main ---- */
 
-static void test_none(void)
+static void add_tests(void)
 {
-    test_skip(libvirt_missing());
-}
-
-int main(int argc, char **argv)
-{
-    libvirt_guard();
-    g_test_init(&argc, &argv, NULL);
-    if (libvirt_missing() != NULL) {
-        g_test_add_func("/rtc", test_none);
-        return g_test_run();
-    }
-    libvirt_up(&test_libvirt);
     add_peers_tests();
     add_slew_tests();
     add_life_tests();
     add_catchup_tests();
     add_daemon_tests();
     add_pit_tests();
-    int status = g_test_run();
-    libvirt_down(&test_libvirt);
-    return status;
+}
+
+int main(int argc, char **argv)
+{
+    return libvirt_run_tests(argc, argv, &test_libvirt, "/rtc", add_tests);
 }

@@ -6,14 +6,10 @@
  */
 #pragma once
 
+#include "tests/support/asking.h"
 #include "tests/support/clock-machine.h"
 #include "tests/support/disturbance.h"
-#include "tests/support/fixture.h"
-#include "tests/support/test.h"
 #include <hvapi/hvapi.h>
-
-/* Exit statuses of hvtimerctl. */
-enum { DONE = 0, FAILED = 1, USAGE = 2, NO_PARTITION = 3, UNSUPPORTED = 4 };
 
 #define GUESTS_MAX 8
 #define NO_GUEST   UINT_MAX
@@ -39,23 +35,6 @@ struct rig {
     struct guest guests[GUESTS_MAX];
     guint n;
 };
-
-/* Waits for @done; the rest is a format: what is waited for. */
-#define await(seconds, done, ...)                                                           \
-    G_STMT_START                                                                            \
-    {                                                                                       \
-        gint64 until_ = g_get_monotonic_time() + (gint64)((seconds)*G_USEC_PER_SEC);        \
-        while (!(done)) {                                                                   \
-            if (g_get_monotonic_time() > until_) {                                          \
-                rig_fail(G_STRLOC, #done, g_strdup_printf(__VA_ARGS__), (double)(seconds)); \
-            }                                                                               \
-            test_iterate();                                                                 \
-        }                                                                                   \
-    }                                                                                       \
-    G_STMT_END
-G_NORETURN void rig_fail(const char *where, const char *condition, char *what, double seconds);
-
-void sleep_ms(gint64 ms);
 
 /* A hvtimerd, and no guest. */
 void rig_up(struct rig *rig);

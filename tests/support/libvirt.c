@@ -290,3 +290,26 @@ void libvirt_down(struct libvirt *libvirt)
     end(libvirt, SIGTERM);
     leave_directories();
 }
+
+/* ---- a program of tests ---- */
+
+static void test_none(void)
+{
+    test_skip(libvirt_missing());
+}
+
+int libvirt_run_tests(int argc, char **argv, struct libvirt *libvirt, const char *name,
+                      void (*add_tests)(void))
+{
+    libvirt_guard();
+    g_test_init(&argc, &argv, NULL);
+    if (libvirt_missing() != NULL) {
+        g_test_add_func(name, test_none);
+        return g_test_run();
+    }
+    libvirt_up(libvirt);
+    add_tests();
+    int status = g_test_run();
+    libvirt_down(libvirt);
+    return status;
+}

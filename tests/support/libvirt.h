@@ -25,6 +25,12 @@ struct libvirt {
  * ended, however that came about, all that it has left running is killed. */
 void libvirt_guard(void);
 
+/* The main() of a program the tests of which need libvirt: guarded, with @libvirt up while
+ * @add_tests adds them and they run; where libvirt is missing, @name alone is there, and skipped.
+ */
+int libvirt_run_tests(int argc, char **argv, struct libvirt *libvirt, const char *name,
+                      void (*add_tests)(void));
+
 /* Why libvirt can't start KVM guests here, in words, for a test to skip with; NULL: it can. */
 const char *libvirt_missing(void);
 
