@@ -33,6 +33,9 @@ void attach_result_free(struct attach_result *result)
             close(result->fds[i]);
         }
     }
+    if (result != NULL) {
+        g_free(result->why_not);
+    }
     g_free(result);
 }
 
@@ -79,6 +82,8 @@ static HV_STATUS hv_status_of(uint32_t status)
     case ATTACH_NOT_A_VMM:
     case ATTACH_NOT_ATTACHABLE:
     case ATTACH_PIN_LOST:
+    case ATTACH_NO_LEASE:
+    case ATTACH_LEASE_LOST:
     case ATTACH_TIMED_OUT:
         return HV_STATUS_INVALID_PARTITION_STATE;
     case ATTACH_PIN_IN_USE:
@@ -189,6 +194,10 @@ static void take_reply(struct run *run)
     result->pit_length = reply.pit_length;
     memcpy(result->pic_base, reply.pic_base, sizeof(result->pic_base));
     memcpy(result->pic_mask, reply.pic_mask, sizeof(result->pic_mask));
+    result->leased = (reply.flags & ATTACH_LEASED) != 0;
+    result->lease = reply.lease;
+    result->unseen = reply.unseen;
+    result->why_not = *reply.reason != '\0' ? g_utf8_make_valid(reply.reason, -1) : NULL;
     run->result = g_steal_pointer(&result);
     run->answered = TRUE;
 }
@@ -275,6 +284,14 @@ static GSubprocess *spawn(const char *helper, int socket, GError **error)
     return process;
 }
 
+static uint32_t flags_of(const struct attach_job *job)
+{
+    gboolean leases = job->leased || (job->kind == ATTACH_BORROW && job->period.numerator != 0);
+
+    return (job->edge ? ATTACH_EDGE : 0) | (job->pulse ? ATTACH_WITH_PULSE : 0) |
+           (leases ? ATTACH_LEASE : 0) | (job->or_pin ? ATTACH_OR_PIN : 0);
+}
+
 static gboolean fill_in(const struct attach_job *job, struct attach_request *ret_request,
                         GError **error)
 {
@@ -285,10 +302,12 @@ static gboolean fill_in(const struct attach_job *job, struct attach_request *ret
                                            .start_time = job->start_time,
                                            .pin = job->pin,
                                            .pins = job->pins,
-                                           .flags = (job->edge ? ATTACH_EDGE : 0) |
-                                                    (job->pulse ? ATTACH_WITH_PULSE : 0),
+                                           .flags = flags_of(job),
                                            .entry = job->entry,
-                                           .expected = job->expected};
+                                           .expected = job->expected,
+                                           .period_numerator = job->period.numerator,
+                                           .period_denominator = job->period.denominator,
+                                           .lease = job->lease};
     return job->start_time != 0 || process_start_time(job->pid, &ret_request->start_time, error);
 }
 

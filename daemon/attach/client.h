@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "common/period.h"
 #include "daemon/attach/protocol.h"
 #include <gio/gio.h>
 
@@ -20,6 +21,10 @@ struct attach_result {
     uint8_t pic_base[ATTACH_PICS];
     uint8_t pic_mask[ATTACH_PICS];
     uint32_t pit_length;
+    gboolean leased;           /* BORROW */
+    struct attach_lease lease; /* in force; READ: what its registers are now */
+    unsigned unseen;           /* REROUTE: ticks in the guest whose EOIs won't be seen */
+    char *why_not;             /* BORROW: not leased, though asked for */
 };
 
 /* What a request is about; the rest of struct attach_request is filled in. @start_time: 0 for the
@@ -34,6 +39,11 @@ struct attach_job {
     gboolean pulse;    /* LISTEN: a plain irqfd too */
     uint64_t entry;    /* BORROW, REROUTE, RETURN; see attach_entry() */
     uint64_t expected; /* REROUTE, RETURN */
+    /* BORROW, REROUTE: of the lease; numerator 0: none is asked for; it stays as it is. */
+    struct period period;
+    gboolean or_pin; /* BORROW: without the lease, if it can't be had */
+    gboolean leased; /* all but BORROW: `lease` is in force */
+    struct attach_lease lease;
 };
 
 /* The redirection entry for a destination (HV_EMULATED_TIMER_CONTROL; Enabled is of no interest).

@@ -41,7 +41,7 @@ struct fpu_description {
 };
 
 void frame_call(struct frame *frame, const struct code *code, uint64_t next, uint64_t number,
-                const uint64_t arguments[4])
+                const uint64_t arguments[6])
 {
     *frame = (struct frame){
         .return_to = code->sigreturn,
@@ -54,6 +54,8 @@ void frame_call(struct frame *frame, const struct code *code, uint64_t next, uin
         .rsi = arguments[1],
         .rdx = arguments[2],
         .r10 = arguments[3],
+        .r8 = arguments[4],
+        .r9 = arguments[5],
         .eflags = EFLAGS_FIXED,
         .cs = USER_CS,
         .ss = USER_SS,

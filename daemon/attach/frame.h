@@ -32,7 +32,7 @@ struct frame {
 
 /* Makes system call @number; what follows is at @next, its address in the VMM. */
 void frame_call(struct frame *frame, const struct code *code, uint64_t next, uint64_t number,
-                const uint64_t arguments[4]);
+                const uint64_t arguments[6]);
 
 /* Makes the thread what it was when stopped with @registers; its FPU state is at @fpu, an address
  * in the VMM. An interrupted system call is made again, or fails with EINTR where only the kernel

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define ATTACH_MAGIC   UINT32_C(0x68767461) /* "hvta" */
-#define ATTACH_VERSION UINT32_C(2)
+#define ATTACH_VERSION UINT32_C(3)
 
 #define ATTACH_PINS       24u
 #define ATTACH_PICS       2u /* master, slave */
@@ -49,6 +49,13 @@ enum attach_kind {
 /* Request flags. */
 #define ATTACH_EDGE       1u /* BORROW */
 #define ATTACH_WITH_PULSE 2u /* LISTEN */
+/* BORROW with EDGE: the local APIC timer of the vCPU that `entry` goes to is leased too, for
+ * `entry`'s vector and the period asked for. REROUTE: the lease moves along, and to that period, if
+ * it is not 0. RETURN: it is given back. READ: tells what its registers are now. All threads are
+ * stopped. */
+#define ATTACH_LEASE 4u
+/* BORROW with LEASE: where a lease isn't possible, the pin alone. */
+#define ATTACH_OR_PIN 8u
 
 /* An entry of the IOAPIC's redirection table, as KVM and the guest see it. */
 #define ATTACH_ENTRY_VECTOR      UINT64_C(0xff)
@@ -63,6 +70,24 @@ enum attach_kind {
 #define ATTACH_ENTRY_ROUTE \
     (ATTACH_ENTRY_VECTOR | ATTACH_ENTRY_DELIVERY | ATTACH_ENTRY_LOGICAL | ATTACH_ENTRY_DESTINATION)
 
+/* A local APIC's timer, in its registers' own encoding (Intel SDM volume 3, 11.5.4). */
+struct attach_timer {
+    uint32_t lvtt;
+    uint32_t divide;  /* TDCR */
+    uint32_t initial; /* TMICT */
+    uint32_t current; /* TMCCT */
+};
+
+/* A vCPU's local APIC timer, on loan. */
+struct attach_lease {
+    uint32_t vcpu; /* its number, as KVM has it */
+    uint32_t reserved;
+    struct attach_timer ours; /* what was written, `current` apart */
+    struct attach_timer old;  /* what it goes back to */
+    uint64_t started_ns;      /* CLOCK_MONOTONIC: when the first period began */
+    uint64_t tick_ns;         /* the timer's period: not shorter than asked for */
+};
+
 struct attach_request {
     uint32_t magic;
     uint32_t version;
@@ -75,6 +100,9 @@ struct attach_request {
     uint32_t reserved;
     uint64_t entry;    /* BORROW, REROUTE: of interest is ATTACH_ENTRY_ROUTE; RETURN: all of it */
     uint64_t expected; /* REROUTE, RETURN: of interest is ATTACH_ENTRY_ROUTE */
+    uint64_t period_numerator; /* LEASE: a ratio of nanoseconds */
+    uint64_t period_denominator;
+    struct attach_lease lease; /* LEASE, but for BORROW: the one in force */
 };
 
 enum attach_status {
@@ -85,6 +113,8 @@ enum attach_status {
     ATTACH_NOT_ATTACHABLE, /* a guest that this can't be done to; untouched */
     ATTACH_PIN_IN_USE,     /* the guest uses the pin, or all of them */
     ATTACH_PIN_LOST,       /* the guest has taken the borrowed pin back */
+    ATTACH_NO_LEASE,       /* the local APIC timer is not to be had for this */
+    ATTACH_LEASE_LOST,     /* the guest uses the leased timer itself by now */
     ATTACH_NOT_PERMITTED,  /* the helper lacks a privilege */
     ATTACH_TIMED_OUT,
     ATTACH_INTERNAL,
@@ -92,6 +122,7 @@ enum attach_status {
 
 /* Reply flags. */
 #define ATTACH_TICK_DROPPED 1u /* REROUTE, RETURN: the EOI of a tick in flight won't be seen */
+#define ATTACH_LEASED       2u /* BORROW: `lease` is in force */
 
 struct attach_reply {
     uint32_t magic;
@@ -108,5 +139,10 @@ struct attach_reply {
     uint8_t pic_mask[ATTACH_PICS]; /* READ, LISTEN: its lines that are masked, a bit each */
     uint32_t pit_length; /* READ, LISTEN: of channel 0's period, in the PIT's counts; 0: it is not
                             periodic, or KVM has none */
-    char reason[ATTACH_REASON_MAX]; /* not OK: what was asked, what was wrong, what to do */
+    uint32_t
+        unseen; /* REROUTE with LEASE: so many ticks are in the guest whose EOIs won't be seen */
+    uint64_t reserved;
+    struct attach_lease lease;      /* LEASE; READ: `ours` is what the registers are */
+    char reason[ATTACH_REASON_MAX]; /* not OK, or BORROW without the lease: what was asked, what was
+                                       wrong, what to do */
 };

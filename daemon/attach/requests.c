@@ -12,6 +12,7 @@
 #include "daemon/attach/deadline.h"
 #include "daemon/attach/haste.h"
 #include "daemon/attach/kvm-calls.h"
+#include "daemon/attach/lease.h"
 #include "daemon/attach/leftovers.h"
 #include "daemon/attach/world.h"
 #include <inttypes.h>
@@ -32,6 +33,8 @@ struct session {
     struct target target;
     struct code code;
     struct worker worker;
+    struct lease lease;
+    bool leasing; /* a lease is to be taken, changed or given back */
     struct attach_reply reply;
     int fds[ATTACH_FDS];
     int remotes[ATTACH_FDS];
@@ -202,22 +205,106 @@ static bool put_back(struct session *session, struct kvm_ioapic_state *state)
     return true;
 }
 
-/* What matters is how long this takes: all that can be done before was done. */
-static bool change_stopped(struct session *session, change_func change, bool tell)
+static bool get_and_tell(struct session *session, struct kvm_ioapic_state *ret_state)
 {
-    struct kvm_ioapic_state state;
-    struct failure *failure = &session->failure;
-
-    if (!kvm_finish_get_ioapic(&session->worker, &state, failure)) {
+    if (!kvm_finish_get_ioapic(&session->worker, ret_state, &session->failure)) {
         return false;
     }
-    if (tell) {
-        tell_entries(session, &state);
-    }
-    return change(session, &state) && kvm_set_ioapic(&session->worker, &state, failure);
+    tell_entries(session, ret_state);
+    return true;
 }
 
-static bool change_ioapic(struct session *session, change_func change, bool tell)
+static bool change_and_set(struct session *session, struct kvm_ioapic_state *state,
+                           change_func change)
+{
+    return change(session, state) && kvm_set_ioapic(&session->worker, state, &session->failure);
+}
+
+/* The pin alone will do, and the reason is told. */
+static bool do_without_lease(struct session *session)
+{
+    struct failure *failure = &session->failure;
+
+    if (failure->status != ATTACH_NO_LEASE || (session->request->flags & ATTACH_OR_PIN) == 0) {
+        return false;
+    }
+    memcpy(session->reply.reason, failure->reason, sizeof(session->reply.reason));
+    *failure = (struct failure){.status = ATTACH_OK};
+    session->leasing = false;
+    return true;
+}
+
+static bool take_lease(struct session *session, struct kvm_ioapic_state *state)
+{
+    if (lease_take(&session->lease, &session->failure)) {
+        session->reply.flags |= ATTACH_LEASED;
+        return true;
+    }
+    if (!do_without_lease(session)) {
+        put_back(session, state);
+        kvm_set_ioapic(&session->worker, state, &(struct failure){.status = ATTACH_OK});
+        return false;
+    }
+    return true;
+}
+
+/* The pin comes first, so that the first tick's EOI is heard. */
+static bool borrow_stopped(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    if (!get_and_tell(session, &state) ||
+        (session->leasing && !lease_find(&session->lease, &state, &session->failure) &&
+         !do_without_lease(session))) {
+        return false;
+    }
+    return change_and_set(session, &state, borrow_pin) &&
+           (!session->leasing || take_lease(session, &state));
+}
+
+static bool reroute_stopped(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    if (!get_and_tell(session, &state) ||
+        (session->leasing && !lease_find_move(&session->lease, &state, &session->failure))) {
+        return false;
+    }
+    return change_and_set(session, &state, replace_entry) &&
+           (!session->leasing ||
+            lease_move(&session->lease, &session->reply.unseen, &session->failure));
+}
+
+/* Whatever has become of the pin, the lease is given back. */
+static bool return_stopped(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    return get_and_tell(session, &state) &&
+           (!session->leasing ||
+            lease_return(&session->lease, &session->request->lease, &session->failure)) &&
+           change_and_set(session, &state, replace_entry);
+}
+
+static bool put_back_stopped(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    return kvm_finish_get_ioapic(&session->worker, &state, &session->failure) &&
+           ((session->reply.flags & ATTACH_LEASED) == 0 ||
+            lease_return(&session->lease, &session->reply.lease, &session->failure)) &&
+           change_and_set(session, &state, put_back);
+}
+
+static bool read_stopped(struct session *session)
+{
+    struct kvm_ioapic_state state;
+
+    return get_and_tell(session, &state) && lease_read(&session->lease, &session->failure);
+}
+
+/* What matters is how long @act takes: all that can be done before was done. */
+static bool with_all_stopped(struct session *session, bool (*act)(struct session *session))
 {
     struct worker *worker = &session->worker;
     struct failure *failure = &session->failure;
@@ -229,7 +316,7 @@ static bool change_ioapic(struct session *session, change_func change, bool tell
     done = done && world_stop(&world, failure);
     if (done) {
         haste_begin();
-        done = change_stopped(session, change, tell);
+        done = act(session);
         world_let_go(&world);
         session->reply.stall_ns = world.stall_ns;
     }
@@ -301,7 +388,8 @@ static bool run_read(struct session *session)
     }
     session->reply.pin = session->request->pin;
     tell_entries(session, &state);
-    return tell_pics(session) && tell_pit(session);
+    return tell_pics(session) && tell_pit(session) &&
+           (!session->leasing || with_all_stopped(session, read_stopped));
 }
 
 /* What is told is read while the listener is there already: a change from then on may be noticed by
@@ -333,13 +421,14 @@ static bool run_borrow(struct session *session)
         return false;
     }
     return make_listener(session, session->reply.pin, edge ? 1 : 0) &&
-           change_ioapic(session, borrow_pin, true);
+           with_all_stopped(session, borrow_stopped);
 }
 
 static bool run_replace(struct session *session)
 {
     session->reply.pin = session->request->pin;
-    return change_ioapic(session, replace_entry, true);
+    return with_all_stopped(session, session->request->kind == ATTACH_REROUTE ? reroute_stopped
+                                                                              : return_stopped);
 }
 
 static bool run_kind(struct session *session)
@@ -377,7 +466,33 @@ static bool check_route(struct session *session, uint64_t entry)
 
 static uint32_t known_flags(uint32_t kind)
 {
-    return kind == ATTACH_BORROW ? ATTACH_EDGE : kind == ATTACH_LISTEN ? ATTACH_WITH_PULSE : 0;
+    switch (kind) {
+    case ATTACH_BORROW:
+        return ATTACH_EDGE | ATTACH_LEASE | ATTACH_OR_PIN;
+    case ATTACH_LISTEN:
+        return ATTACH_WITH_PULSE;
+    case ATTACH_READ:
+    case ATTACH_REROUTE:
+    case ATTACH_RETURN:
+        return ATTACH_LEASE;
+    default:
+        return 0;
+    }
+}
+
+/* A lease goes with a pin that is edge-triggered: a level-triggered one would never fire again, as
+ * the timer's edges make the EOI of its vector mean nothing to it. */
+static bool lease_is_sound(const struct attach_request *request)
+{
+    bool leasing = (request->flags & ATTACH_LEASE) != 0;
+
+    if (request->kind == ATTACH_BORROW && leasing) {
+        return (request->flags & ATTACH_EDGE) != 0 && request->period_numerator != 0 &&
+               request->period_denominator != 0;
+    }
+    return (request->flags & ATTACH_OR_PIN) == 0 &&
+           (request->period_numerator == 0 ||
+            (leasing && request->kind == ATTACH_REROUTE && request->period_denominator != 0));
 }
 
 static bool check(struct session *session)
@@ -389,7 +504,7 @@ static bool check(struct session *session)
 
     if (request->magic != ATTACH_MAGIC || request->version != ATTACH_VERSION ||
         request->kind < ATTACH_READ || request->kind > ATTACH_RETURN || request->pid <= 0 ||
-        (request->flags & ~known_flags(request->kind)) != 0) {
+        (request->flags & ~known_flags(request->kind)) != 0 || !lease_is_sound(request)) {
         return fail(&session->failure, ATTACH_BAD_REQUEST,
                     "the request can't be understood: daemon and helper are not of one build");
     }
@@ -408,26 +523,43 @@ static bool answer(struct session *session)
     reply->magic = ATTACH_MAGIC;
     reply->version = ATTACH_VERSION;
     reply->status = session->failure.status;
-    memcpy(reply->reason, session->failure.reason, sizeof(reply->reason));
     if (failed(session)) {
+        memcpy(reply->reason, session->failure.reason, sizeof(reply->reason));
         reply->fds = 0;
     }
     return session->answer(reply, session->fds, session->data);
 }
 
-/* With the worker still there, so that a pin that nobody gets can be put back. */
+static bool prepare_lease(struct session *session)
+{
+    session->leasing = (session->request->flags & ATTACH_LEASE) != 0;
+    return !session->leasing ||
+           lease_prepare(&session->lease, &session->worker, session->request, &session->reply.lease,
+                         &session->failure) ||
+           do_without_lease(session);
+}
+
+/* With the worker still there, so that what nobody gets can be put back. */
 static void run_with_worker(struct session *session)
 {
     bool done = kvm_check_machine(&session->worker, &session->failure) &&
-                leftovers_close(&session->worker, &session->failure) && run_kind(session);
+                leftovers_close(&session->worker, &session->failure) && prepare_lease(session) &&
+                run_kind(session);
 
     if (done && !answer(session) && session->request->kind == ATTACH_BORROW) {
-        change_ioapic(session, put_back, false);
+        with_all_stopped(session, put_back_stopped);
     }
     worker_end(&session->worker);
     if (!done) {
         answer(session);
     }
+}
+
+/* That is needed in the VMM's table. */
+static int last_descriptor(const struct session *session)
+{
+    return (session->request->flags & ATTACH_LEASE) != 0 ? target_last_fd(&session->target)
+                                                         : session->target.vm_fd;
 }
 
 void request_run(const struct attach_request *request, request_answer_func answer_func, void *data)
@@ -438,7 +570,8 @@ void request_run(const struct attach_request *request, request_answer_func answe
     if (check(&session) &&
         target_open(&session.target, request->pid, request->start_time, &session.failure)) {
         if (code_find(&session.target, &session.code, &session.failure) &&
-            worker_start(&session.worker, &session.target, &session.code, &session.failure)) {
+            worker_start(&session.worker, &session.target, &session.code, last_descriptor(&session),
+                         &session.failure)) {
             run_with_worker(&session);
         } else {
             answer(&session);

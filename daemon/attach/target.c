@@ -144,6 +144,16 @@ static DIR *open_directory(const struct target *target, const char *path)
     return fd >= 0 ? fdopendir(fd) : NULL;
 }
 
+static void note_vcpu(struct target *target, const char *link, int fd)
+{
+    const char *number = link + strlen(KVM_VCPU_PREFIX);
+
+    if (target->n_vcpus < TARGET_VCPUS_MAX && *number == ':') {
+        target->vcpus[target->n_vcpus++] =
+            (struct target_vcpu){.id = (unsigned)strtoul(number + 1, NULL, 10), .fd = fd};
+    }
+}
+
 static bool check_descriptors(struct target *target, struct failure *failure)
 {
     unsigned vms = 0, vcpus = 0, seen = 0;
@@ -167,7 +177,10 @@ static bool check_descriptors(struct target *target, struct failure *failure)
             target->vm_fd = atoi(entry->d_name);
             vms++;
         }
-        vcpus += strncmp(link, KVM_VCPU_PREFIX, strlen(KVM_VCPU_PREFIX)) == 0;
+        if (strncmp(link, KVM_VCPU_PREFIX, strlen(KVM_VCPU_PREFIX)) == 0) {
+            note_vcpu(target, link, atoi(entry->d_name));
+            vcpus++;
+        }
     }
     closedir(directory);
     if (vms == 0) {
@@ -191,9 +204,12 @@ bool target_open(struct target *target, pid_t pid, uint64_t start_time, struct f
 
     snprintf(path, sizeof(path), "/proc/%d", pid);
     *target = (struct target){.pid = pid, .vm_fd = -1};
+    target->vcpus = calloc(TARGET_VCPUS_MAX, sizeof(*target->vcpus));
     target->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     target->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    if (target->proc < 0 || target->pidfd < 0) {
+    if (target->vcpus == NULL) {
+        fail(failure, ATTACH_INTERNAL, "out of memory");
+    } else if (target->proc < 0 || target->pidfd < 0) {
         gone(target, failure);
     } else if (check_stat(target, start_time, failure) && check_status(target, failure) &&
                check_executable(target, failure) && check_descriptors(target, failure)) {
@@ -212,6 +228,8 @@ void target_close(struct target *target)
         close(target->pidfd);
     }
     target->proc = target->pidfd = -1;
+    free(target->vcpus);
+    target->vcpus = NULL;
 }
 
 /* The best thread to borrow sleeps until another one wakes it up: nothing waits for it. The main
@@ -285,12 +303,45 @@ bool target_filter_is_known(const struct target *target)
     return strcmp(target->name, "qemu-system-x86_64") == 0 || strcmp(target->name, "qemu-kvm") == 0;
 }
 
-bool target_has_vm(const struct target *target, pid_t tid)
+static bool has_descriptor(const struct target *target, pid_t tid, int fd, const char *expected)
 {
     char path[64], link[64];
 
-    snprintf(path, sizeof(path), "task/%d/fd/%d", tid, target->vm_fd);
-    return read_link(target->proc, path, link, sizeof(link)) && strcmp(link, KVM_VM_LINK) == 0;
+    snprintf(path, sizeof(path), "task/%d/fd/%d", tid, fd);
+    return read_link(target->proc, path, link, sizeof(link)) && strcmp(link, expected) == 0;
+}
+
+bool target_has_vm(const struct target *target, pid_t tid)
+{
+    return has_descriptor(target, tid, target->vm_fd, KVM_VM_LINK);
+}
+
+bool target_has_vcpu(const struct target *target, pid_t tid, const struct target_vcpu *vcpu)
+{
+    char expected[64];
+
+    snprintf(expected, sizeof(expected), KVM_VCPU_PREFIX ":%u", vcpu->id);
+    return has_descriptor(target, tid, vcpu->fd, expected);
+}
+
+const struct target_vcpu *target_vcpu(const struct target *target, unsigned id)
+{
+    for (unsigned i = 0; i < target->n_vcpus; i++) {
+        if (target->vcpus[i].id == id) {
+            return &target->vcpus[i];
+        }
+    }
+    return NULL;
+}
+
+int target_last_fd(const struct target *target)
+{
+    int last = target->vm_fd;
+
+    for (unsigned i = 0; i < target->n_vcpus; i++) {
+        last = target->vcpus[i].fd > last ? target->vcpus[i].fd : last;
+    }
+    return last;
 }
 
 bool target_is_writable(const struct target *target, uint64_t from, uint64_t to)

@@ -11,12 +11,20 @@
 #include <sys/types.h>
 
 #define TARGET_THREADS_MAX 1024u
+#define TARGET_VCPUS_MAX   1024u
+
+struct target_vcpu {
+    unsigned id; /* as KVM has it: its local APIC's first ID */
+    int fd;      /* in there */
+};
 
 struct target {
     pid_t pid;
     int proc; /* /proc/PID, which stays that of this process even if the pid is used again */
     int pidfd;
-    int vm_fd;     /* in there: the one anon_inode:kvm-vm */
+    int vm_fd; /* in there: the one anon_inode:kvm-vm */
+    struct target_vcpu *vcpus;
+    unsigned n_vcpus;
     char name[64]; /* of the executable */
 };
 
@@ -43,8 +51,13 @@ pid_t target_tracer(const struct target *target, pid_t tid);
 /* Its filter, if any, is known to allow what the helper does in it. */
 bool target_filter_is_known(const struct target *target);
 
-/* Is descriptor @fd of thread @tid what it was at target_open()? */
+/* Is that descriptor of thread @tid what it was at target_open()? */
 bool target_has_vm(const struct target *target, pid_t tid);
+bool target_has_vcpu(const struct target *target, pid_t tid, const struct target_vcpu *vcpu);
+/* NULL: there is none of that number. */
+const struct target_vcpu *target_vcpu(const struct target *target, unsigned id);
+/* The highest descriptor of the VM and its vCPUs. */
+int target_last_fd(const struct target *target);
 
 /* One readable and writable mapping spans [from, to). */
 bool target_is_writable(const struct target *target, uint64_t from, uint64_t to);

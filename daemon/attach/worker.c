@@ -48,6 +48,7 @@ struct scratch {
     struct timespec join_timeout;
     struct frame ends[ATTACH_FDS + 1]; /* the worker's: close() as often as needed, then exit() */
     struct frame join;                 /* the host's */
+    struct frame row[WORKER_STEPS];    /* the worker's, of worker_run() */
     struct frame resume;
     unsigned char fpu[FRAME_FPU_MAX] __attribute__((aligned(FRAME_FPU_ALIGN)));
 };
@@ -196,7 +197,7 @@ static bool find_host(struct worker *worker, struct failure *failure)
 static bool write_scratch(struct worker *worker, struct failure *failure)
 {
     struct scratch *scratch = calloc(1, sizeof(*scratch));
-    uint64_t join[4] = {ADDRESS(worker, alive), FUTEX_WAIT, WORKER_ALIVE,
+    uint64_t join[6] = {ADDRESS(worker, alive), FUTEX_WAIT, WORKER_ALIVE,
                         ADDRESS(worker, join_timeout)};
     size_t fpu_size;
 
@@ -208,7 +209,7 @@ static bool write_scratch(struct worker *worker, struct failure *failure)
         scratch->alive = WORKER_ALIVE;
         scratch->join_timeout.tv_sec = JOIN_TIMEOUT_S;
         frame_call(&scratch->ends[ATTACH_FDS], worker->code, worker->scratch, SYS_exit,
-                   (uint64_t[4]){0});
+                   (uint64_t[6]){0});
         frame_call(&scratch->join, worker->code, ADDRESS(worker, resume), SYS_futex, join);
         frame_resume(&scratch->resume, worker->code, &worker->host_registers, worker->host_mask,
                      ADDRESS(worker, fpu));
@@ -314,8 +315,8 @@ static bool create_thread(struct worker *worker, struct failure *failure)
 }
 
 /* Its own table, without the VMM's disks and sockets, which it would keep open: all that is needed
- * is the VM's descriptor. */
-static bool separate_descriptors(struct worker *worker, struct failure *failure)
+ * are the VM's descriptor and, for some requests, those of its vCPUs. */
+static bool separate_descriptors(struct worker *worker, int last_fd, struct failure *failure)
 {
     long result = -ENOSYS;
     int pidfd = (int)syscall(SYS_pidfd_open, worker->thread.tid, PIDFD_THREAD);
@@ -324,7 +325,7 @@ static bool separate_descriptors(struct worker *worker, struct failure *failure)
     if (pidfd < 0) {
         return true;
     }
-    if (!worker_call(worker, SYS_close_range, (uint64_t)worker->target->vm_fd + 1, UINT32_MAX,
+    if (!worker_call(worker, SYS_close_range, (uint64_t)last_fd + 1, UINT32_MAX,
                      CLOSE_RANGE_UNSHARE, &result, failure)) {
         close(pidfd);
         return false;
@@ -339,7 +340,7 @@ static bool separate_descriptors(struct worker *worker, struct failure *failure)
 }
 
 bool worker_start(struct worker *worker, const struct target *target, const struct code *code,
-                  struct failure *failure)
+                  int last_fd, struct failure *failure)
 {
     *worker = (struct worker){.target = target, .code = code, .pidfd = -1};
     worker->host.state = worker->thread.state = TRACEE_GONE;
@@ -351,7 +352,7 @@ bool worker_start(struct worker *worker, const struct target *target, const stru
         tracee_let_go(&worker->host);
         return false;
     }
-    if (create_thread(worker, failure) && separate_descriptors(worker, failure)) {
+    if (create_thread(worker, failure) && separate_descriptors(worker, last_fd, failure)) {
         return true;
     }
     worker_end(worker);
@@ -406,6 +407,35 @@ bool worker_call(struct worker *worker, long number, uint64_t a, uint64_t b, uin
            worker_leave(worker, ret_result, failure);
 }
 
+bool worker_run(struct worker *worker, const struct worker_step *steps, unsigned count,
+                struct failure *failure)
+{
+    struct frame row[WORKER_STEPS];
+
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t next =
+            i + 1 < count ? ADDRESS(worker, row) + (i + 1) * sizeof(row[0]) : first_end(worker);
+        frame_call(&row[i], worker->code, next, (uint64_t)steps[i].number, steps[i].arguments);
+    }
+    if (!target_write(worker->target, ADDRESS(worker, row), row, count * sizeof(row[0]))) {
+        return fail(failure, ATTACH_INTERNAL, "the memory of process %d could not be written",
+                    worker->target->pid);
+    }
+    worker->call.rip = worker->code->syscall_ret + 2; /* the "ret", to the first of them */
+    worker->call.rsp = ADDRESS(worker, row);
+    worker->call.orig_rax = (uint64_t)-1;
+    return (tracee_set_registers(&worker->thread, &worker->call) &&
+            tracee_go_on(&worker->thread, PTRACE_CONT)) ||
+           lost(worker, failure);
+}
+
+bool worker_park(struct worker *worker, struct failure *failure)
+{
+    tracee_interrupt(&worker->thread);
+    return wait_interrupted(worker, &worker->thread, failure) &&
+           (worker->thread.state == TRACEE_STOPPED || lost(worker, failure));
+}
+
 bool worker_will_close(struct worker *worker, int fd, struct failure *failure)
 {
     struct frame frame;
@@ -413,7 +443,7 @@ bool worker_will_close(struct worker *worker, int fd, struct failure *failure)
     if (worker->own_descriptors) {
         return true;
     }
-    frame_call(&frame, worker->code, first_end(worker), SYS_close, (uint64_t[4]){(uint64_t)fd});
+    frame_call(&frame, worker->code, first_end(worker), SYS_close, (uint64_t[6]){(uint64_t)fd});
     if (worker->closes == ATTACH_FDS ||
         !target_write(worker->target, first_end(worker) - sizeof(frame), &frame, sizeof(frame))) {
         return fail(failure, ATTACH_INTERNAL, "the memory of process %d could not be written",

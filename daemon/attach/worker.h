@@ -33,14 +33,23 @@
 #include "daemon/attach/tracee.h"
 
 /* For arguments of calls. */
-#define WORKER_DATA_SIZE 1024u
+#define WORKER_DATA_SIZE 2048u
+/* The longest row of calls. */
+#define WORKER_STEPS 11u
+
+/* One of a row of system calls. */
+struct worker_step {
+    long number;
+    uint64_t arguments[6];
+};
 
 struct worker {
     const struct target *target;
     const struct code *code;
     struct tracee host;
     struct tracee thread;
-    int pidfd; /* whose descriptors are the worker's */
+    int pidfd;      /* whose descriptors are the worker's */
+    pid_t pid_seen; /* the VMM's process, as the VMM itself sees it */
     bool own_descriptors;
     unsigned closes; /* descriptors to be closed on its way out */
     uint64_t data;   /* address of WORKER_DATA_SIZE bytes in the VMM, zero at first */
@@ -53,9 +62,9 @@ struct worker {
     struct user_regs_struct call; /* the worker's registers; what a call does not need is left */
 };
 
-/* On failure nothing is left to be undone. */
+/* It keeps the VMM's descriptors up to @last_fd. On failure nothing is left to be undone. */
 bool worker_start(struct worker *worker, const struct target *target, const struct code *code,
-                  struct failure *failure);
+                  int last_fd, struct failure *failure);
 
 /* Makes one system call; the result is as the kernel gives it, -errno on failure. */
 bool worker_call(struct worker *worker, long number, uint64_t a, uint64_t b, uint64_t c,
@@ -65,6 +74,14 @@ bool worker_call(struct worker *worker, long number, uint64_t a, uint64_t b, uin
 bool worker_enter(struct worker *worker, long number, uint64_t a, uint64_t b, uint64_t c,
                   struct failure *failure);
 bool worker_leave(struct worker *worker, long *ret_result, struct failure *failure);
+
+/* Makes up to WORKER_STEPS of them in a row, without coming back to the helper, and in the end, if
+ * worker_park() was not called in time, whatever happens to the helper, ends. Results are not seen.
+ */
+bool worker_run(struct worker *worker, const struct worker_step *steps, unsigned count,
+                struct failure *failure);
+/* It stops, where it is in such a row, or behind it. */
+bool worker_park(struct worker *worker, struct failure *failure);
 
 /* @fd, which the worker has opened, is closed when it ends. */
 bool worker_will_close(struct worker *worker, int fd, struct failure *failure);

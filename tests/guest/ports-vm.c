@@ -2,6 +2,7 @@
 /* A virtual machine that accesses I/O ports: see ports-vm.h. */
 #include "tests/guest/ports-vm.h"
 
+#include "common/status.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -246,6 +247,14 @@ void ports_vm_run(struct ports_vm *vm, const struct ports_step *steps, unsigned 
 {
     ports_vm_start(vm, steps, n_steps);
     ports_vm_wait(vm);
+}
+
+gboolean ports_vm_is_refusal(const GError *error)
+{
+    return g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_ACCESS_DENIED) ||
+           (g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED) &&
+            (strstr(error->message, g_strerror(ENOENT)) != NULL ||
+             strstr(error->message, g_strerror(ENODEV)) != NULL));
 }
 
 /* ---- In a process of its own ---- */
