@@ -271,10 +271,22 @@ static gboolean on_reset_backlog(BusPartition *self, GDBusMethodInvocation *invo
     return TRUE;
 }
 
+static void update_base_timer(BusPartition *self)
+{
+    struct injector *injector = guest_injector(self->guest);
+    const char *known_by = "", *name = injector != NULL ? injector->ops->base_timer : "none";
+
+    if (injector != NULL && injector->ops->find_base_timer != NULL) {
+        name = injector->ops->find_base_timer(injector, &known_by);
+    }
+    g_object_set(self, "base-timer", name, "base-timer-source", known_by, NULL);
+}
+
 static gboolean on_get_statistics(BusPartition *self, GDBusMethodInvocation *invocation)
 {
     struct engine_reading r;
 
+    update_base_timer(self);
     guest_read(self->guest, &r);
     const struct {
         const char *key;
@@ -458,15 +470,16 @@ static void update_delivery(BusPartition *self)
     const struct injector *injector = guest_injector(self->guest);
     struct engine_reading reading;
 
+    update_base_timer(self);
     if (injector == NULL) {
-        g_object_set(self, "injector", "none", "accounting", "none", "base-timer", "none",
-                     "attach-stall-us", (guint64)0, NULL);
+        g_object_set(self, "injector", "none", "accounting", "none", "attach-stall-us", (guint64)0,
+                     NULL);
         return;
     }
     guest_read(self->guest, &reading);
     g_object_set(self, "injector", injector->ops->name, "accounting",
-                 reading.closed_loop ? "closed-loop" : "open-loop", "base-timer",
-                 injector->ops->base_timer, "attach-stall-us", injector->attach_stall_us, NULL);
+                 reading.closed_loop ? "closed-loop" : "open-loop", "attach-stall-us",
+                 injector->attach_stall_us, NULL);
 }
 
 void bus_partition_update(GDBusObjectSkeleton *object)

@@ -13,9 +13,10 @@ struct delivery {
     delivery_event_func event; /* NULL: the owner has let go */
     gpointer user_data;
 
-    guint drain_source; /* waiting for a tick in flight */
-    uint64_t control;   /* the route in force */
-    uint64_t wanted;    /* the one that is being made */
+    guint drain_source;   /* waiting for a tick in flight */
+    uint64_t control;     /* the route in force */
+    uint64_t wanted;      /* the one that is being made, */
+    struct period period; /* of a leased timer, with it */
     delivery_routed_func routed;
     gpointer routed_data;
     gboolean ending;
@@ -31,17 +32,24 @@ static void unref(struct delivery *d)
     }
 }
 
+/* EOIs are told apart by their vector: that of a tick in flight to another one is not seen. */
+static unsigned unseen_ticks(const struct delivery *d)
+{
+    return d->injector->started_ns != 0 ? d->injector->unseen
+                                        : ((d->control ^ d->wanted) & 0xff) != 0;
+}
+
 static void on_routed(const GError *error, gpointer user_data)
 {
     struct delivery *d = user_data;
-    /* EOIs are told apart by their vector: that of a tick in flight to another one is not seen. */
-    gboolean unseen = error == NULL && ((d->control ^ d->wanted) & 0xff) != 0;
 
+    if (!d->ending) {
+        engine_release(d->timer, error == NULL ? unseen_ticks(d) : 0);
+    }
     if (error == NULL) {
         d->control = d->wanted;
     }
     if (!d->ending) {
-        engine_release(d->timer, unseen);
         d->routed(error, d->routed_data);
     }
     unref(d);
@@ -54,7 +62,7 @@ static void on_drained(struct delivery *d)
         engine_remove(d->timer);
     } else {
         d->references++;
-        d->injector->ops->set_route(d->injector, d->wanted, on_routed, d);
+        d->injector->ops->set_route(d->injector, d->wanted, d->period, on_routed, d);
     }
 }
 
@@ -83,18 +91,23 @@ static void on_removed(struct delivery *d)
     engine_read(d->timer, &last);
     unref(d); /* first: what it puts back must not undo what @ended borrows anew */
     if (ended != NULL) {
-        ended(&last.ticks, ended_data);
+        ended(&last, ended_data);
     }
 }
 
-static void on_checked(gboolean lost, gpointer user_data)
+static void on_lost(enum injector_loss loss, gpointer user_data)
 {
     struct delivery *d = user_data;
 
-    if (lost && d->event != NULL) {
-        d->event(ENGINE_UNANSWERED, d->user_data);
+    if (loss != INJECTOR_LOST_NOTHING && d->event != NULL) {
+        d->event(loss == INJECTOR_LOST_TIMER ? ENGINE_TAKEN_BACK : ENGINE_UNANSWERED, d->user_data);
     }
-    unref(d);
+}
+
+static void on_checked(enum injector_loss loss, gpointer user_data)
+{
+    on_lost(loss, user_data);
+    unref(user_data);
 }
 
 static void on_engine_event(enum engine_event event, gpointer user_data)
@@ -138,6 +151,8 @@ struct delivery *delivery_new(struct engine *engine, struct injector *injector, 
     }
     d->references = 2;
     d->injector = injector;
+    injector->lost = on_lost;
+    injector->lost_data = d;
     d->control = control;
     d->event = event;
     d->user_data = user_data;
@@ -154,10 +169,11 @@ struct injector *delivery_injector(struct delivery *delivery)
     return delivery->injector;
 }
 
-void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed_func done,
-                    gpointer user_data)
+void delivery_route(struct delivery *delivery, uint64_t control, struct period period,
+                    delivery_routed_func done, gpointer user_data)
 {
     delivery->wanted = control;
+    delivery->period = period;
     delivery->routed = done;
     delivery->routed_data = user_data;
     drain(delivery);

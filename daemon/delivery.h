@@ -10,12 +10,11 @@
 struct delivery;
 
 /* ENGINE_SKIPPED; ENGINE_FEEDBACK_LOST; ENGINE_FOUND; ENGINE_UNANSWERED if the injector has looked
- * and found that the way of its ticks is lost. */
+ * and found that the way of its ticks is lost; ENGINE_TAKEN_BACK. */
 typedef void (*delivery_event_func)(enum engine_event event, gpointer user_data);
 /* @error: NULL on success; owned by the caller. */
 typedef void (*delivery_routed_func)(const GError *error, gpointer user_data);
-/* @counts: the last ones. */
-typedef void (*delivery_ended_func)(const struct ticker_counts *counts, gpointer user_data);
+typedef void (*delivery_ended_func)(const struct engine_reading *last, gpointer user_data);
 
 /* Takes @injector, in every case, whose route is that of @control. NULL if the engine is full.
  * @past: see engine_add(). */
@@ -26,10 +25,11 @@ struct delivery *delivery_new(struct engine *engine, struct injector *injector, 
 struct engine_timer *delivery_timer(struct delivery *delivery);
 struct injector *delivery_injector(struct delivery *delivery);
 
-/* Brings a destination into force between two ticks, so that none is lost. Calls @done once, unless
- * the delivery is ended before. One at a time. */
-void delivery_route(struct delivery *delivery, uint64_t control, delivery_routed_func done,
-                    gpointer user_data);
+/* Brings a destination into force between two ticks, so that none is lost; of a leased timer also
+ * the period (numerator 0: it stays). Calls @done once, unless the delivery is ended before. One at
+ * a time. */
+void delivery_route(struct delivery *delivery, uint64_t control, struct period period,
+                    delivery_routed_func done, gpointer user_data);
 
 /* (transfer full) No tick is raised any more, and the injector puts back what it has touched.
  * @gently: waits a moment for the acknowledgement of a tick in flight; otherwise what it has

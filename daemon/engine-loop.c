@@ -250,7 +250,8 @@ static void add(struct engine *e, struct engine_timer *t)
 
     t->in_epoll = t->supervisor == NULL && t->injector->ack_fd >= 0 &&
                   epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, t->injector->ack_fd, &event) == 0;
-    if (t->now.ticker.counts.in_flight == 0 && t->injector->ops->acknowledged != NULL) {
+    if (t->now.ticker.counts.in_flight == 0 && t->injector->ops->acknowledged != NULL &&
+        t->injector->started_ns == 0) {
         t->injector->ops->acknowledged(t->injector, engine_clock()); /* an earlier daemon's */
     }
     t->heap_index = e->heap_size++;
@@ -266,10 +267,10 @@ static void remove_timer(struct engine *e, struct engine_timer *t)
     engine_tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
-static void release(struct engine_timer *t, bool unseen, uint64_t now)
+static void release(struct engine_timer *t, unsigned unseen, uint64_t now)
 {
     t->held = t->held_told = false;
-    if (unseen) {
+    if (unseen > 0) {
         /* An EOI by the old route may have come just before it was changed. */
         take_acknowledgements(t, now);
         ticker_assume_taken(&t->now.ticker);
@@ -321,6 +322,9 @@ static void obey(struct engine *e, const struct command *c)
         add(e, t);
         break;
     case COMMAND_REMOVE:
+        if (t->supervisor != NULL) {
+            engine_end_supervised(t);
+        }
         ticks_slot_write(t->slot, &t->now);
         remove_timer(e, t);
         return;

@@ -30,7 +30,11 @@ struct command {
     uint64_t now;                /* START */
     struct period period;        /* START */
     struct ticker_policy policy; /* SET_POLICY */
-    bool unseen;                 /* RELEASE */
+    unsigned unseen;             /* RELEASE */
+    /* RELEASE: a leased timer was set up anew. */
+    bool restarted;
+    struct supervisor_clock clock;
+    uint64_t length, started_ns;
 };
 
 struct event {
@@ -46,6 +50,9 @@ struct engine_timer {
     uint32_t found_length;         /* and of what */
     enum supervisor_learned found_learned;
     bool found_polls;
+    /* Of a supervised one: its own ticks, counted from here. */
+    uint64_t own_since_ns;
+    uint64_t own_before;
     struct injector *injector;
     unsigned heap_index;
     bool in_epoll;
@@ -62,6 +69,7 @@ struct engine_timer {
     /* The main loop's. */
     struct engine *engine;
     unsigned slot_number;
+    uint64_t started_ns; /* of the injector, as the engine was told */
     engine_event_func event;
     gpointer user_data;
 };
@@ -96,6 +104,8 @@ struct engine {
 bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind);
 /* Engine thread: looks at a supervised timer; returns when to look again. */
 uint64_t engine_supervise(struct engine *e, struct engine_timer *t);
+/* Engine thread: the last look. */
+void engine_end_supervised(struct engine_timer *t);
 /* Engine thread: a command that means something to the supervisor. */
 void engine_obey_supervised(struct engine_timer *t, const struct command *c);
 

@@ -62,7 +62,12 @@ static struct supervisor *new_supervisor(const struct engine_timer *timer,
     if (past != NULL) {
         supervisor_resume(s, &timer->now.ticker.counts, past->period);
     }
-    if (injector->length != 0) {
+    if (injector->started_ns != 0) {
+        supervisor_start(s, injector->clock, injector->length, injector->started_ns, now, 0);
+        if (past != NULL && past->since_ns != 0) {
+            supervisor_owe(s, past->since_ns);
+        }
+    } else if (injector->length != 0) {
         supervisor_set_rate(s, now, injector->length, LEARNED_STATE);
     }
     return s;
@@ -94,6 +99,7 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     if (injector->clock != NULL) {
         timer->supervisor = new_supervisor(timer, policy, past);
     }
+    timer->started_ns = injector->started_ns;
     timer->slot_number = engine->free_slots[engine->capacity - ++engine->timers];
     timer->slot = ticks_file_slot(engine->ticks, timer->slot_number);
     ticks_slot_write(timer->slot, &timer->now);
@@ -148,10 +154,19 @@ void engine_hold(struct engine_timer *timer)
     post_simple(timer, COMMAND_HOLD);
 }
 
-void engine_release(struct engine_timer *timer, gboolean unseen)
+void engine_release(struct engine_timer *timer, unsigned unseen)
 {
-    post(timer->engine,
-         &(struct command){.kind = COMMAND_RELEASE, .timer = timer, .unseen = unseen != 0});
+    const struct injector *injector = timer->injector;
+    struct command command = {.kind = COMMAND_RELEASE, .timer = timer, .unseen = unseen};
+
+    if (injector->started_ns != timer->started_ns) {
+        timer->started_ns = injector->started_ns;
+        command.restarted = true;
+        command.clock = *injector->clock;
+        command.length = injector->length;
+        command.started_ns = injector->started_ns;
+    }
+    post(timer->engine, &command);
 }
 
 unsigned engine_slot(const struct engine_timer *timer)
@@ -191,6 +206,9 @@ void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
     }
     ret_reading->ticks = published.ticker.counts;
     ret_reading->closed_loop = published.ticker.closed_loop;
+    ret_reading->began_ns = published.ticker.next_ns > published.ticker.step_ns
+                                ? published.ticker.next_ns - published.ticker.step_ns
+                                : 0;
     ret_reading->period = published.ticker.period;
     ret_reading->learned = (enum supervisor_learned)published.learned;
     ret_reading->polls = published.polls != 0;

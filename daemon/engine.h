@@ -28,9 +28,10 @@ struct engine_config {
 enum engine_event {
     ENGINE_HELD,       /* as engine_hold() asked: no tick is in flight */
     ENGINE_SKIPPED,    /* ticks were given up: the limit was reached (once an outage) */
-    ENGINE_UNANSWERED, /* a tick has been in flight for ENGINE_PATIENCE_NS, twice, four times that
-                        */
+    ENGINE_UNANSWERED, /* a tick has been in flight for ENGINE_PATIENCE_NS, twice, four times that;
+                          or a leased timer's own ticks stay away for so long */
     ENGINE_FEEDBACK_LOST, /* no acknowledgement came: open loop from here on */
+    ENGINE_TAKEN_BACK,    /* told by the injector: the guest uses the leased timer itself */
     ENGINE_FOUND, /* of a supervised timer: the base timer is another than it was (once a second at
                      most) */
     ENGINE_REMOVED, /* as engine_remove() asked: the timer is no more */
@@ -46,6 +47,7 @@ struct engine_reading {
     struct ticker_counts ticks; /* one consistent snapshot, as of now */
     struct lateness_reading lateness;
     bool closed_loop;
+    uint64_t began_ns; /* the period that is under way; 0: not known */
     /* Of a supervised timer. */
     struct period period; /* the one in force; numerator 0: none, or not known */
     enum supervisor_learned learned;
@@ -77,9 +79,11 @@ uint64_t engine_clock(void);
 struct engine_past {
     struct ticker_counts counts;
     struct period period; /* that they were counted in; numerator 0: not known */
+    uint64_t since_ns; /* a leased timer's ticks were due from then on already; 0: they weren't */
 };
 
-/* A timer: stopped; or, if the injector is supervised, under supervision. @past: (nullable). NULL
+/* A timer: stopped; or, if the injector is supervised, under supervision from here on, or from when
+ * the lease was made. @past: (nullable). NULL
  * if there are as many timers as there may be. The injector belongs to the engine until
  * ENGINE_REMOVED. */
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
@@ -101,7 +105,8 @@ void engine_set_policy(struct engine_timer *timer, const struct ticker_policy *p
 /* No tick is raised from here on, and none is lost: what becomes due waits. ENGINE_HELD tells when
  * none is in flight any more, which may take for ever. */
 void engine_hold(struct engine_timer *timer);
-/* Ticks go on. @unseen: the EOI of a tick that is still in flight won't be seen. */
-void engine_release(struct engine_timer *timer, gboolean unseen);
+/* Ticks go on; those of a leased timer as its injector has set it up now. @unseen: ticks whose EOIs
+ * won't be seen; of a paced timer, the one that is in flight. */
+void engine_release(struct engine_timer *timer, unsigned unseen);
 
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading);

@@ -1,106 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * How a guest's properties are changed: see guest.h. Changes wait in a queue; each is made whole,
- * or not at all, before the next.
- */
+/* How a guest's properties are changed: see guest.h and guest-request.h. */
 #include "common/status.h"
-#include "daemon/guest-private.h"
-
-enum change_kind {
-    CHANGE_PROPERTY,
-    CHANGE_BOTH,
-    CHANGE_RESET,
-    CHANGE_SUPERVISE,
-};
-
-/* A change that waits for its turn, or is being made. */
-struct request {
-    enum change_kind kind;
-    uint32_t code;
-    uint64_t value; /* of CHANGE_BOTH: the control */
-    struct period period;
-    uint64_t start_ns; /* of CHANGE_BOTH: when the first period begins; 0: when all is done */
-    char injector[16];
-    struct supervision supervision;
-    guest_done_func done;
-    gpointer user_data;
-};
-
-static void start_first(struct guest *guest);
-
-/* ---- the queue of changes ---- */
-
-static void start_next(struct guest *guest)
-{
-    guest->again = guest->busy;
-    if (guest->looping) {
-        return; /* the loop below, further up the stack, goes on with it */
-    }
-    guest->looping = TRUE;
-    while (guest->again) {
-        guest->again = FALSE;
-        start_first(guest);
-    }
-    guest->looping = FALSE;
-}
-
-/* The first request is done with: its caller is told, and the next one starts. */
-static void finish(struct guest *guest, const GError *error)
-{
-    g_autofree struct request *request = g_queue_pop_head(&guest->requests);
-
-    guest_ref(guest);
-    request->done(error, request->user_data);
-    guest->busy = !guest->removed && !g_queue_is_empty(&guest->requests);
-    start_next(guest);
-    guest_unref(guest);
-}
-
-static void fail(struct guest *guest, HV_STATUS status, const char *reason)
-{
-    g_autoptr(GError) error = guest_error(guest, status, reason);
-
-    finish(guest, error);
-}
-
-void guest_fail_all(struct guest *guest, HV_STATUS status, const char *reason)
-{
-    g_autoptr(GError) error = guest_error(guest, status, reason);
-    struct request *request;
-
-    while ((request = g_queue_pop_head(&guest->requests)) != NULL) {
-        request->done(error, request->user_data);
-        g_free(request);
-    }
-    guest->busy = guest->again = FALSE;
-}
-
-/* ---- making the first change ---- */
-
-/* A call on behalf of one VM. If it comes back too late, whoever it was for is gone. */
-struct call {
-    struct guest *guest;
-    unsigned life;
-};
-
-static struct call *call_new(struct guest *guest)
-{
-    struct call *call = g_new(struct call, 1);
-
-    *call = (struct call){guest_ref(guest), guest->life};
-    return call;
-}
-
-static gboolean call_is_late(const struct call *call)
-{
-    return call->guest->removed || call->guest->life != call->life;
-}
-
-static void call_free(struct call *call)
-{
-    guest_unref(call->guest);
-    g_free(call);
-}
+#include "daemon/guest-request.h"
 
 /* What was not made up by the end of a timer is given up: the next one's ticks are others. */
 static void keep_counts(struct guest *guest, const struct ticker_counts *counts)
@@ -110,14 +11,14 @@ static void keep_counts(struct guest *guest, const struct ticker_counts *counts)
     guest->counts.in_flight = guest->counts.backlog = 0;
 }
 
-static void on_stopped(const struct ticker_counts *counts, gpointer user_data)
+static void on_stopped(const struct engine_reading *last, gpointer user_data)
 {
     struct call *call = user_data;
 
     if (!call_is_late(call)) {
-        keep_counts(call->guest, counts);
+        keep_counts(call->guest, &last->ticks);
         guest_tell_changed(call->guest);
-        finish(call->guest, NULL);
+        guest_request_finish(call->guest, NULL);
     }
     call_free(call);
 }
@@ -137,13 +38,13 @@ static gboolean let_go(struct guest *guest)
     return TRUE;
 }
 
-static void commit(struct guest *guest)
+void guest_commit(struct guest *guest)
 {
     const struct partition_change *change = &guest->change;
-    const struct request *request = g_queue_peek_head(&guest->requests);
+    const struct request *request = guest_request(guest);
 
     partition_commit(&guest->partition, change);
-    if (change->start) {
+    if (change->start && !guest_is_leased(guest)) {
         engine_start(delivery_timer(guest->delivery),
                      request->start_ns != 0 ? request->start_ns : engine_clock(), change->period);
     } else if (change->stop && guest->delivery != NULL) {
@@ -151,7 +52,7 @@ static void commit(struct guest *guest)
     }
     guest_tell_changed(guest);
     if (!change->stop || !let_go(guest)) {
-        finish(guest, NULL);
+        guest_request_finish(guest, NULL);
     }
 }
 
@@ -159,11 +60,15 @@ static void on_routed(const GError *error, gpointer user_data)
 {
     struct guest *guest = user_data;
 
-    if (error != NULL) {
+    if (error != NULL && guest_is_leased(guest) && !guest->prefers_lapic) {
+        g_message("partition %" G_GUINT64_FORMAT " (%s): %s", guest->identity.id,
+                  guest->identity.name, error->message);
+        guest_leave_lease(guest); /* and the change is tried again */
+    } else if (error != NULL) {
         guest->partition.routed = false; /* who knows where it is now: to be made again */
-        fail(guest, HV_STATUS_INVALID_PARTITION_STATE, error->message);
+        guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE, error->message);
     } else {
-        commit(guest);
+        guest_commit(guest);
     }
 }
 
@@ -186,21 +91,27 @@ static void on_attached(struct injector *injector, const GError *error, gpointer
     if (drop_if_late(call, injector)) {
         /* its request has failed already */
     } else if (injector == NULL) {
-        fail(guest, hv_status_from_error(error), error->message);
-    } else if (!guest_deliver_with(guest, injector, guest->change.control)) {
-        fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
+        guest_request_fail(guest, hv_status_from_error(error), error->message);
+    } else if (!guest_deliver_with(guest, injector, guest->change.control,
+                                   guest_request(guest)->start_ns)) {
+        guest_request_fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
     } else {
         guest->change.start = true;
-        commit(guest);
+        guest_commit(guest);
     }
     call_free(call);
 }
 
 static void attach(struct guest *guest, const struct request *request)
 {
-    guest->attacher.attach(*request->injector != '\0' ? request->injector : "auto",
-                           guest->change.control, on_attached, call_new(guest),
-                           guest->attacher.user_data);
+    struct guest_attach_wish wish = {
+        .injector = *request->injector != '\0' ? request->injector : "auto",
+        .paced = guest->uses_lapic || guest->policy.mode == TICKER_OBSERVE,
+        .control = guest->change.control,
+        .period = guest->change.period};
+
+    guest->prefers_lapic = g_str_equal(wish.injector, "lapic");
+    guest->attacher.attach(&wish, on_attached, call_new(guest), guest->attacher.user_data);
 }
 
 static const char *reason_for(HV_STATUS status)
@@ -256,7 +167,7 @@ static void refuse_another(struct guest *guest, const struct request *request)
                         "was not handed over",
                         request->injector, delivery_injector(guest->delivery)->ops->name);
 
-    fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
+    guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
 }
 
 /* The route went with the reset. What a VMM has handed over it will route again; what was borrowed
@@ -280,7 +191,7 @@ static void fail_supervision(struct guest *guest, HV_STATUS status, const char *
 {
     guest_base_forget(guest);
     guest_tell_changed(guest);
-    fail(guest, status, reason);
+    guest_request_fail(guest, status, reason);
 }
 
 static void on_watched(struct injector *injector, const GError *error, gpointer user_data)
@@ -292,11 +203,11 @@ static void on_watched(struct injector *injector, const GError *error, gpointer 
         /* its request has failed already */
     } else if (injector == NULL) {
         fail_supervision(guest, hv_status_from_error(error), error->message);
-    } else if (!guest_deliver_with(guest, injector, 0)) {
+    } else if (!guest_deliver_with(guest, injector, 0, 0)) {
         fail_supervision(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
     } else {
         guest_update_supervision(guest);
-        finish(guest, NULL);
+        guest_request_finish(guest, NULL);
     }
     call_free(call);
 }
@@ -308,7 +219,7 @@ static void end_supervision(struct guest *guest)
     guest_base_forget(guest);
     guest_tell_changed(guest);
     if (!letting_go) {
-        finish(guest, NULL);
+        guest_request_finish(guest, NULL);
     }
 }
 
@@ -321,22 +232,24 @@ static void supervise(struct guest *guest, const struct supervision *wanted)
             (wanted->timer == BASE_TIMER_NONE || wanted->timer == now->timer)) {
             end_supervision(guest);
         } else {
-            finish(guest, NULL);
+            guest_request_finish(guest, NULL);
         }
     } else if (guest->attacher.watch == NULL) {
-        fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
-             "it has no timer that could be watched: only guests of QEMU have");
+        guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
+                           "it has no timer that could be watched: only guests of QEMU have");
     } else if (guest_is_supervised(guest) && now->timer != wanted->timer) {
-        fail(guest, HV_STATUS_OBJECT_IN_USE,
-             "its other timer is watched already: `hvtimerctl rtc DOMAIN off` or `hvtimerctl pit "
-             "DOMAIN off` first");
+        guest_request_fail(
+            guest, HV_STATUS_OBJECT_IN_USE,
+            "its other timer is watched already: `hvtimerctl rtc DOMAIN off` or `hvtimerctl pit "
+            "DOMAIN off` first");
     } else if (guest_is_supervised(guest)) {
         *now = *wanted;
         guest_update_supervision(guest);
-        finish(guest, NULL);
+        guest_request_finish(guest, NULL);
     } else if (guest->delivery != NULL || partition_runs(&guest->partition)) {
-        fail(guest, HV_STATUS_OBJECT_IN_USE,
-             "its timer runs, and a partition has one only: `hvtimerctl disable` it first");
+        guest_request_fail(
+            guest, HV_STATUS_OBJECT_IN_USE,
+            "its timer runs, and a partition has one only: `hvtimerctl disable` it first");
     } else {
         *now = *wanted;
         guest->attacher.watch(wanted->timer, on_watched, call_new(guest),
@@ -353,51 +266,64 @@ static gboolean change_supervised(struct guest *guest, const struct request *req
         return FALSE;
     } else if (request->kind == CHANGE_RESET) {
         guest_base_was_reset(guest);
-        finish(guest, NULL);
+        guest_request_finish(guest, NULL);
     } else {
-        fail(guest, HV_STATUS_OBJECT_IN_USE,
-             "its own timer is watched, and a partition has one only: `hvtimerctl rtc DOMAIN off` "
-             "(or pit) first");
+        guest_request_fail(
+            guest, HV_STATUS_OBJECT_IN_USE,
+            "its own timer is watched, and a partition has one only: `hvtimerctl rtc DOMAIN off` "
+            "(or pit) first");
     }
     return TRUE;
 }
 
-static void start_first(struct guest *guest)
+static void make_paced(struct guest *guest)
 {
-    const struct request *request = g_queue_peek_head(&guest->requests);
-
-    if (guest->state == GUEST_OFF) {
-        fail(guest, HV_STATUS_INVALID_PARTITION_STATE, "its VM does not run; start it first");
-        return;
-    }
-    if (change_supervised(guest, request)) {
-        return;
-    }
-    HV_STATUS status = plan(guest, request);
-    if (request->kind == CHANGE_RESET) {
-        forget_route(guest);
-    }
-    if (status != HV_STATUS_SUCCESS) {
-        fail(guest, status, reason_for(status));
-    } else if (wants_another(guest, request)) {
-        refuse_another(guest, request);
-    } else if (!guest->change.route) {
-        commit(guest);
-    } else if (guest->delivery == NULL) {
-        attach(guest, request);
+    if (guest_is_leased(guest)) {
+        guest_leave_lease(guest);
     } else {
-        delivery_route(guest->delivery, guest->change.control, on_routed, guest);
+        guest_request_finish(guest, NULL);
     }
 }
 
-static void enqueue(struct guest *guest, const struct request *request)
+static void change_properties(struct guest *guest, const struct request *request)
 {
-    g_queue_push_tail(&guest->requests, g_memdup2(request, sizeof *request));
-    if (!guest->busy) {
-        guest->busy = TRUE;
-        guest_ref(guest);
-        start_next(guest);
-        guest_unref(guest);
+    HV_STATUS status = plan(guest, request);
+    if (request->kind == CHANGE_RESET) {
+        guest->uses_lapic = FALSE; /* another system may boot now */
+        forget_route(guest);
+    }
+    if (status != HV_STATUS_SUCCESS) {
+        guest_request_fail(guest, status, reason_for(status));
+    } else if (wants_another(guest, request)) {
+        refuse_another(guest, request);
+    } else if (guest->change.stop && guest_is_leased(guest)) {
+        guest_leave_lease(guest); /* it stops first, and is heard until it has */
+    } else if (!guest->change.route && !(guest->change.start && guest_is_leased(guest))) {
+        guest_commit(guest);
+    } else if (guest->delivery == NULL) {
+        attach(guest, request);
+    } else {
+        struct period none = {.numerator = 0, .denominator = 1};
+        delivery_route(guest->delivery, guest->change.control,
+                       guest->change.start ? guest->change.period : none, on_routed, guest);
+    }
+}
+
+void guest_make_change(struct guest *guest)
+{
+    const struct request *request = guest_request(guest);
+
+    if (guest->state == GUEST_OFF) {
+        guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
+                           "its VM does not run; start it first");
+    } else if (request->kind == CHANGE_LET_GO) {
+        guest_make_let_go(guest);
+    } else if (request->kind == CHANGE_HAVE_AGAIN) {
+        guest_make_have_again(guest);
+    } else if (request->kind == CHANGE_PACED) {
+        make_paced(guest);
+    } else if (!change_supervised(guest, request)) {
+        change_properties(guest, request);
     }
 }
 
@@ -406,11 +332,11 @@ static void enqueue(struct guest *guest, const struct request *request)
 void guest_set_property(struct guest *guest, uint32_t code, uint64_t value, guest_done_func done,
                         gpointer user_data)
 {
-    enqueue(guest, &(struct request){.kind = CHANGE_PROPERTY,
-                                     .code = code,
-                                     .value = value,
-                                     .done = done,
-                                     .user_data = user_data});
+    guest_request_add(guest, &(struct request){.kind = CHANGE_PROPERTY,
+                                               .code = code,
+                                               .value = value,
+                                               .done = done,
+                                               .user_data = user_data});
 }
 
 void guest_enable(struct guest *guest, struct period period, uint64_t control, const char *injector,
@@ -423,7 +349,7 @@ void guest_enable(struct guest *guest, struct period period, uint64_t control, c
                               .user_data = user_data};
 
     g_strlcpy(request.injector, injector, sizeof request.injector);
-    enqueue(guest, &request);
+    guest_request_add(guest, &request);
 }
 
 gboolean guest_check_values(const struct guest *guest, struct period period, uint64_t control,
@@ -444,107 +370,14 @@ void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data)
     if (guest->delivery != NULL) {
         engine_guest_reset(delivery_timer(guest->delivery));
     }
-    enqueue(guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
+    guest_request_add(
+        guest, &(struct request){.kind = CHANGE_RESET, .done = done, .user_data = user_data});
 }
-
 void guest_supervise(struct guest *guest, const struct supervision *supervision,
                      guest_done_func done, gpointer user_data)
 {
-    enqueue(guest, &(struct request){.kind = CHANGE_SUPERVISE,
-                                     .supervision = *supervision,
-                                     .done = done,
-                                     .user_data = user_data});
-}
-
-/* ---- suspends ---- */
-
-void guest_let_go_suspended(struct guest *guest)
-{
-    struct engine_reading reading;
-
-    if (guest->delivery == NULL || guest->attacher.attach == NULL || guest_is_supervised(guest) ||
-        guest->busy) {
-        return;
-    }
-    guest_read(guest, &reading);
-    guest->counts = reading.ticks;
-    guest->paused_ns = engine_clock();
-    g_strlcpy(guest->paused_injector, delivery_injector(guest->delivery)->ops->name,
-              sizeof guest->paused_injector);
-    guest->partition.routed = false;
-    delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
-}
-
-static void on_suspend_over(const GError *error, gpointer user_data)
-{
-    struct guest *guest = user_data;
-
-    if (error != NULL) {
-        g_warning("what was set before the suspend can't be had again: %s", error->message);
-    }
-    guest_unref(guest);
-}
-
-void guest_resume_suspended(struct guest *guest)
-{
-    struct request request = {.kind = CHANGE_BOTH,
-                              .value = guest->partition.control,
-                              .period = guest->partition.period,
-                              .start_ns = guest->policy.catch_up_suspends ? guest->paused_ns
-                                                                          : engine_clock(),
-                              .done = on_suspend_over,
-                              .user_data = guest};
-
-    if (*guest->paused_injector == '\0' || guest->delivery != NULL ||
-        !partition_runs(&guest->partition)) {
-        *guest->paused_injector = '\0';
-        return;
-    }
-    g_strlcpy(request.injector, guest->paused_injector, sizeof request.injector);
-    *guest->paused_injector = '\0';
-    guest_ref(guest);
-    enqueue(guest, &request);
-}
-
-struct resume {
-    struct guest *guest;
-    struct guest_memory *memory;
-};
-
-static void on_resumed(const GError *error, gpointer user_data)
-{
-    g_autofree struct resume *resume = user_data;
-
-    resume->memory->pending = FALSE;
-    if (error != NULL) {
-        g_warning("what was set before the daemon was restarted can't be had again: %s",
-                  error->message);
-    }
-    guest_tell_changed(resume->guest);
-    guest_unref(resume->guest);
-}
-
-void guest_resume(struct guest *guest, struct guest_memory *memory)
-{
-    struct resume *resume = g_new(struct resume, 1);
-    struct request request = {.kind = CHANGE_BOTH,
-                              .value = memory->control,
-                              .period = memory->period,
-                              .start_ns = memory->start_ns,
-                              .done = on_resumed,
-                              .user_data = resume};
-
-    *resume = (struct resume){guest_ref(guest), memory};
-    if (memory->supervision.mode != SUPERVISION_OFF) {
-        guest->partition.period = memory->period; /* that the counts are of */
-        guest_supervise(guest, &memory->supervision, on_resumed, resume);
-        return;
-    }
-    if (memory->period.numerator == 0) {
-        guest_set_property(guest, HvPartitionPropertyEmulatedTimerControl, memory->control,
-                           on_resumed, resume);
-        return;
-    }
-    g_strlcpy(request.injector, memory->injector, sizeof request.injector);
-    enqueue(guest, &request);
+    guest_request_add(guest, &(struct request){.kind = CHANGE_SUPERVISE,
+                                               .supervision = *supervision,
+                                               .done = done,
+                                               .user_data = user_data});
 }

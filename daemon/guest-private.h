@@ -41,6 +41,9 @@ struct guest {
 
     struct guest_base base; /* of a supervised timer */
 
+    gboolean prefers_lapic; /* "lapic" was asked for by name */
+    gboolean uses_lapic;    /* the guest was seen to use its local APIC timer */
+
     GQueue requests; /* if `busy`, the first one is being made */
     gboolean busy;
     gboolean again, looping;        /* one after the other, not one within the other */
@@ -71,16 +74,41 @@ void guest_base_forget(struct guest *guest);
 
 /* ---- guest.c ---- */
 
-/* Takes @injector, whose route is that of @control. FALSE: the engine is full, and this says so. */
-gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control);
+/* Takes @injector, whose route is that of @control. @since_ns: see struct engine_past. FALSE: the
+ * engine is full, and guest_engine_full says so. */
+gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control,
+                            uint64_t since_ns);
 extern const char guest_engine_full[];
 
 /* ---- guest-change.c ---- */
+
+/* Makes the request that comes first; guest_request_finish() is called once, now or later. */
+void guest_make_change(struct guest *guest);
+/* What was planned for it is done, as far as others have to do it: it is so from here on. */
+void guest_commit(struct guest *guest);
+
+/* ---- guest-paced.c ---- */
+
+/* Its ticks come from a timer that its injector has set up and started. */
+gboolean guest_is_leased(const struct guest *guest);
+/* The daemon raises the ticks itself from here on, where a leased timer did. */
+void guest_become_paced(struct guest *guest);
+/* The same, as part of the request that is being made, which is then begun once more. */
+void guest_leave_lease(struct guest *guest);
+/* The counts of a leased timer, for another one to go on with. */
+void guest_keep_leased_counts(struct guest *guest, const struct ticker_counts *counts);
+
+/* ---- guest-suspend.c ---- */
 
 /* Nothing of ours stays raised in a guest that is suspended: it may be saved so, and go on where
  * nobody lowers it. What was borrowed is borrowed anew when it goes on. */
 void guest_let_go_suspended(struct guest *guest);
 void guest_resume_suspended(struct guest *guest);
+/* The requests that these two add. */
+void guest_make_let_go(struct guest *guest);
+void guest_make_have_again(struct guest *guest);
+
+/* ---- guest-request.c ---- */
 
 /* All changes that wait or are being made. */
 void guest_fail_all(struct guest *guest, HV_STATUS status, const char *reason);

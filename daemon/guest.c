@@ -63,15 +63,23 @@ static void on_delivery_event(enum engine_event event, gpointer user_data)
                   guest->identity.id, guest->identity.name);
         guest_reset(guest, ignore_done, NULL);
         break;
+    case ENGINE_TAKEN_BACK:
+        g_message("partition %" G_GUINT64_FORMAT " (%s): the guest has begun to use its local APIC "
+                  "timer, so it gets it back, and its ticks go by a borrowed pin",
+                  guest->identity.id, guest->identity.name);
+        guest->uses_lapic = TRUE;
+        guest_become_paced(guest);
+        break;
     default:
         break;
     }
 }
 
-gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control)
+gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint64_t control,
+                            uint64_t since_ns)
 {
     struct ticker_policy policy = guest_effective_policy(guest);
-    struct engine_past past = {guest->counts, guest->partition.period};
+    struct engine_past past = {guest->counts, guest->partition.period, since_ns};
 
     guest->delivery =
         delivery_new(guest->engine, injector, control, &policy, &past, on_delivery_event, guest);
@@ -119,6 +127,7 @@ static void end_vm(struct guest *guest, gboolean gently)
     guest->policy = guest->settings->policy;
     guest->pid = 0;
     *guest->paused_injector = '\0';
+    guest->uses_lapic = guest->prefers_lapic = FALSE;
     guest_base_forget(guest);
 }
 
@@ -152,7 +161,7 @@ gboolean guest_start_with(struct guest *guest, uint32_t pid, struct injector *in
 {
     bool wide_mda = injector->wide_mda;
 
-    if (!guest_deliver_with(guest, injector, 0)) {
+    if (!guest_deliver_with(guest, injector, 0, 0)) {
         g_propagate_error(error,
                           guest_error(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full));
         return FALSE;
@@ -222,7 +231,14 @@ uint32_t guest_pid(const struct guest *guest)
 
 const char *guest_problem(const struct guest *guest)
 {
-    return guest->problem != NULL ? guest->problem : guest_base_problem(guest);
+    if (guest->problem != NULL) {
+        return guest->problem;
+    }
+    return guest->uses_lapic && guest->prefers_lapic
+               ? "the guest uses its local APIC timer itself, so ticks don't come from there, but "
+                 "by "
+                 "a borrowed pin"
+               : guest_base_problem(guest);
 }
 
 void guest_set_problem(struct guest *guest, const char *problem)
@@ -265,6 +281,9 @@ gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *polic
     if (guest->delivery != NULL) {
         struct ticker_policy effective = guest_effective_policy(guest);
         engine_set_policy(delivery_timer(guest->delivery), &effective);
+        if (policy->mode == TICKER_OBSERVE) {
+            guest_become_paced(guest); /* a leased timer would go on ticking */
+        }
     }
     guest_tell_changed(guest);
     return TRUE;

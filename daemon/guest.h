@@ -45,11 +45,18 @@ typedef void (*guest_changed_func)(struct guest *guest, gpointer user_data);
 typedef void (*guest_attached_func)(struct injector *injector, const GError *error,
                                     gpointer done_data);
 
+struct guest_attach_wish {
+    const char *injector; /* "auto" or a name */
+    gboolean paced;       /* no other will do: it is to be silent at times */
+    uint64_t control;
+    struct period period;
+};
+
 /* How a guest whose VM was not handed over gets an injector, when its timer is to run. It is let go
  * of when the timer stops. */
 struct guest_attacher {
-    /* @injector: "auto" or a name. Calls @done once, now or later. */
-    void (*attach)(const char *injector, uint64_t control, guest_attached_func done,
+    /* Calls @done once, now or later. */
+    void (*attach)(const struct guest_attach_wish *wish, guest_attached_func done,
                    gpointer done_data, gpointer user_data);
     /* (nullable) To a timer that the guest has anyway: an injector that is supervised. Calls @done
      * once, now or later. */
@@ -109,7 +116,8 @@ enum base_routing guest_base_routing(const struct guest *guest);
 struct injector *guest_injector(struct guest *guest);
 enum guest_state guest_state(const struct guest *guest);
 uint32_t guest_pid(const struct guest *guest);
-/* What is wrong with its configuration, or keeps it from being in force; NULL: nothing. */
+/* What is wrong with its configuration, keeps it from being in force, or is noteworthy; NULL:
+ * nothing. */
 const char *guest_problem(const struct guest *guest);
 void guest_set_problem(struct guest *guest, const char *problem);
 /* Where its figures are published; FALSE: nowhere at the moment. */

@@ -196,7 +196,8 @@ static gboolean read_statistics(CtlPartition *p, GError **error)
 
 gboolean ctl_partition_read(CtlPartition *p, GError **error)
 {
-    if (!read_properties(p, error) || !read_policy(p, error) || !read_statistics(p, error)) {
+    /* The base timer is found anew with the statistics, so they come first. */
+    if (!read_statistics(p, error) || !read_properties(p, error) || !read_policy(p, error)) {
         return FALSE;
     }
     read_supervision(p);

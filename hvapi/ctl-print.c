@@ -99,6 +99,14 @@ static json_object *lateness_to_json(const hvapi_statistics *s)
     return object;
 }
 
+/* "" where there is nothing to be told, as with a daemon that doesn't know of it. */
+static const char *base_timer_source(HvtDbusPartition *proxy)
+{
+    const char *source = hvt_dbus_partition_get_base_timer_source(proxy);
+
+    return source != NULL ? source : "";
+}
+
 static json_object *status_to_json(const CtlPartition *p)
 {
     HvtDbusPartition *proxy = p->proxy;
@@ -113,6 +121,9 @@ static json_object *status_to_json(const CtlPartition *p)
     add_string(object, "injector", hvt_dbus_partition_get_injector(proxy));
     add_string(object, "accounting", hvt_dbus_partition_get_accounting(proxy));
     add_string(object, "base_timer", hvt_dbus_partition_get_base_timer(proxy));
+    if (*base_timer_source(proxy) != '\0') {
+        add_string(object, "base_timer_source", base_timer_source(proxy));
+    }
     add_integer(object, "emulated_timer_period",
                 hvt_dbus_partition_get_emulated_timer_period(proxy));
     add_control(object, "emulated_timer_control",
@@ -178,8 +189,10 @@ static void print_identity(const CtlPartition *p)
     print_line("State", "%s", hvt_dbus_partition_get_state(proxy));
     print_line("Source", "%s", hvt_dbus_partition_get_source(proxy));
     print_line("Process", pid != 0 ? "%u" : "-", pid);
-    print_line("Injector", "%s, %s, ticks from %s", hvt_dbus_partition_get_injector(proxy),
-               hvt_dbus_partition_get_accounting(proxy), hvt_dbus_partition_get_base_timer(proxy));
+    print_line("Injector", "%s, %s, ticks from %s%s", hvt_dbus_partition_get_injector(proxy),
+               hvt_dbus_partition_get_accounting(proxy), hvt_dbus_partition_get_base_timer(proxy),
+               g_str_equal(base_timer_source(proxy), "module") ? " (as the host's KVM module says)"
+                                                               : "");
     if (*hvt_dbus_partition_get_problem(proxy) != '\0') {
         print_line("Problem", "%s", hvt_dbus_partition_get_problem(proxy));
     }

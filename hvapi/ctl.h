@@ -47,3 +47,4 @@ gboolean ctl_policy(struct ctl *ctl, GError **error);
 gboolean ctl_reset_backlog(struct ctl *ctl, GError **error);
 gboolean ctl_attach(struct ctl *ctl, GError **error);
 gboolean ctl_detach(struct ctl *ctl, GError **error);
+gboolean ctl_verify(struct ctl *ctl, GError **error); /* G_IO_ERROR_FAILED: the host is not fit */

@@ -289,7 +289,8 @@ static uint32_t flags_of(const struct attach_job *job)
     gboolean leases = job->leased || (job->kind == ATTACH_BORROW && job->period.numerator != 0);
 
     return (job->edge ? ATTACH_EDGE : 0) | (job->pulse ? ATTACH_WITH_PULSE : 0) |
-           (leases ? ATTACH_LEASE : 0) | (job->or_pin ? ATTACH_OR_PIN : 0);
+           (leases ? ATTACH_LEASE : 0) | (job->or_pin ? ATTACH_OR_PIN : 0) |
+           (job->end_lease ? ATTACH_END_LEASE : 0);
 }
 
 static gboolean fill_in(const struct attach_job *job, struct attach_request *ret_request,

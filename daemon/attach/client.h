@@ -41,8 +41,9 @@ struct attach_job {
     uint64_t expected; /* REROUTE, RETURN */
     /* BORROW, REROUTE: of the lease; numerator 0: none is asked for; it stays as it is. */
     struct period period;
-    gboolean or_pin; /* BORROW: without the lease, if it can't be had */
-    gboolean leased; /* all but BORROW: `lease` is in force */
+    gboolean or_pin;    /* BORROW: without the lease, if it can't be had */
+    gboolean leased;    /* all but BORROW: `lease` is in force */
+    gboolean end_lease; /* REROUTE: give it back, and keep the pin */
     struct attach_lease lease;
 };
 

@@ -105,7 +105,14 @@ static bool is_left_over(const struct attach_timer *timer, const struct kvm_ioap
     return false;
 }
 
-/* A masked timer that counts may be one that the guest reads the time from. */
+/* A masked timer that counts may be one that the guest reads the time from. A periodic one always
+ * does, though its count reads 0 for the moment between two periods. */
+static bool counts(const struct attach_timer *timer)
+{
+    return timer->current != 0 ||
+           ((timer->lvtt & LOCAL_APIC_LVTT_PERIODIC) != 0 && timer->initial != 0);
+}
+
 static bool check_free(struct lease *lease, const struct kvm_ioapic_state *ioapic,
                        struct failure *failure)
 {
@@ -123,7 +130,7 @@ static bool check_free(struct lease *lease, const struct kvm_ioapic_state *ioapi
     if ((timer.lvtt & LOCAL_APIC_LVTT_MASKED) == 0) {
         return refuse(lease, "the guest uses it itself", failure);
     }
-    return timer.current == 0 ||
+    return !counts(&timer) ||
            refuse(lease, "it counts, though it is masked: the guest may read it", failure);
 }
 

@@ -56,6 +56,8 @@ enum attach_kind {
 #define ATTACH_LEASE 4u
 /* BORROW with LEASE: where a lease isn't possible, the pin alone. */
 #define ATTACH_OR_PIN 8u
+/* REROUTE with LEASE: the lease is given back, the pin stays. */
+#define ATTACH_END_LEASE 16u
 
 /* An entry of the IOAPIC's redirection table, as KVM and the guest see it. */
 #define ATTACH_ENTRY_VECTOR      UINT64_C(0xff)

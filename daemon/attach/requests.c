@@ -427,8 +427,10 @@ static bool run_borrow(struct session *session)
 static bool run_replace(struct session *session)
 {
     session->reply.pin = session->request->pin;
-    return with_all_stopped(session, session->request->kind == ATTACH_REROUTE ? reroute_stopped
-                                                                              : return_stopped);
+    bool moves = session->request->kind == ATTACH_REROUTE &&
+                 (session->request->flags & ATTACH_END_LEASE) == 0;
+
+    return with_all_stopped(session, moves ? reroute_stopped : return_stopped);
 }
 
 static bool run_kind(struct session *session)
@@ -471,8 +473,9 @@ static uint32_t known_flags(uint32_t kind)
         return ATTACH_EDGE | ATTACH_LEASE | ATTACH_OR_PIN;
     case ATTACH_LISTEN:
         return ATTACH_WITH_PULSE;
-    case ATTACH_READ:
     case ATTACH_REROUTE:
+        return ATTACH_LEASE | ATTACH_END_LEASE;
+    case ATTACH_READ:
     case ATTACH_RETURN:
         return ATTACH_LEASE;
     default:
@@ -491,6 +494,7 @@ static bool lease_is_sound(const struct attach_request *request)
                request->period_denominator != 0;
     }
     return (request->flags & ATTACH_OR_PIN) == 0 &&
+           (leasing || (request->flags & ATTACH_END_LEASE) == 0) &&
            (request->period_numerator == 0 ||
             (leasing && request->kind == ATTACH_REROUTE && request->period_denominator != 0));
 }

@@ -28,7 +28,6 @@ struct kvm_trace;
  * descriptors or locked memory, INVALID_PARTITION_ID if there is no such process; each with what to
  * do about it. (transfer full) */
 struct kvm_trace *kvm_trace_new(pid_t pid, const uint16_t *ports, unsigned n_ports, GError **error);
-/* May wait some tens of milliseconds for the kernel. */
 void kvm_trace_free(struct kvm_trace *trace);
 
 /* The oldest access that was not yet read, up to @until_ns (CLOCK_MONOTONIC); false: there is none,

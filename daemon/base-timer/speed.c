@@ -20,8 +20,9 @@ void speed_sample(struct speed *speed, uint64_t now, uint64_t counted)
 
 /* Since the youngest sample that is as old as the window, or else the oldest one. */
 int64_t speed_room(const struct speed *speed, uint64_t now, uint64_t counted, uint32_t percent,
-                   uint32_t hz)
+                   uint64_t hz)
 {
+    __extension__ typedef unsigned __int128 u128;
     uint32_t at = speed->last;
 
     for (uint32_t i = 1; i < speed->n && now - speed->samples[at].ns < SPEED_WINDOW_NS; i++) {
@@ -30,6 +31,6 @@ int64_t speed_room(const struct speed *speed, uint64_t now, uint64_t counted, ui
     if (speed->n == 0) {
         return 0;
     }
-    uint64_t passed = (now - speed->samples[at].ns) / 1000 * hz / 1000000;
+    uint64_t passed = (uint64_t)((u128)(now - speed->samples[at].ns) * hz / 1000000000);
     return (int64_t)(passed * percent / 100) - (int64_t)(counted - speed->samples[at].counted);
 }

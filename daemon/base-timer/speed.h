@@ -27,4 +27,4 @@ void speed_sample(struct speed *speed, uint64_t now, uint64_t counted);
 /* What the clock may count from now on, so that it goes at most @percent of real time over the
  * window; @hz: counts per second of that time. */
 int64_t speed_room(const struct speed *speed, uint64_t now, uint64_t counted, uint32_t percent,
-                   uint32_t hz);
+                   uint64_t hz);

@@ -32,17 +32,18 @@ static int64_t credit(struct supervisor *s)
 static uint64_t next_slot(struct supervisor *s, uint64_t now)
 {
     uint64_t slots = (s->policy.slew + 99) / 100 + 1; /* the first of them is the timer's own */
+    uint64_t length = supervisor_own_length(s);
 
     if (credit(s) >= (int64_t)s->length * 200) {
         slots *= 2;
     }
-    uint64_t next = s->since_tick * slots / s->length + 1;
+    uint64_t next = s->since_tick * slots / length + 1;
 
     if (next % slots == 0) {
         next++;
     }
     /* A count more, as since_tick may be just below the moment itself. */
-    return now + max_u64(supervisor_ns(s, next * s->length / slots - s->since_tick + 1), SLOT_NS);
+    return now + max_u64(supervisor_ns(s, next * length / slots - s->since_tick + 1), SLOT_NS);
 }
 
 /* One is raised, and no tick was taken since: the guest does not run, it would only merge. Where
@@ -94,7 +95,7 @@ static bool may_top_up(const struct supervisor *s)
 
 enum ticker_action supervisor_next(struct supervisor *s, uint64_t now, uint64_t *ret_when)
 {
-    *ret_when = now + SUPERVISOR_WAKE_NS;
+    *ret_when = (now / SUPERVISOR_WAKE_NS + 1) * SUPERVISOR_WAKE_NS;
     if (!may_top_up(s)) {
         s->slot_ns = 0;
         return TICKER_WAIT_UNTIL;

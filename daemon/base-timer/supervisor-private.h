@@ -9,6 +9,8 @@
 
 #define NS_PER_S UINT64_C(1000000000)
 
+__extension__ typedef unsigned __int128 supervisor_u128;
+
 /* A pulse that was not followed by any tick met a guest that does not run. */
 #define PULSE_PATIENCE_NS UINT64_C(100000000)
 
@@ -34,7 +36,13 @@ static inline int64_t min_i64(int64_t a, int64_t b)
 
 static inline uint64_t supervisor_ns(const struct supervisor *s, uint64_t counts)
 {
-    return counts * NS_PER_S / s->clock.hz;
+    return (uint64_t)((supervisor_u128)counts * NS_PER_S / s->clock.hz);
+}
+
+/* How far apart the timer's own ticks are. */
+static inline uint64_t supervisor_own_length(const struct supervisor *s)
+{
+    return s->clock.own_length != 0 ? s->clock.own_length : s->length;
 }
 
 /* What is owed without the part of the tick that is not due yet, so that no change of the rate

@@ -4,18 +4,20 @@
 
 #include <string.h>
 
-__extension__ typedef unsigned __int128 u128;
+typedef supervisor_u128 u128;
 
 /* A tick is missing, and not only late, if it was owed for one to two of these, or of one and a
  * half periods: QEMU's main loop, when it has been kept from running, raises what it is late with
  * in one go, and then no more. */
-#define SPAN_NS SUPERVISOR_WAKE_NS
+#define SPAN_NS (SUPERVISOR_WAKE_NS * 4 / 5) /* a look may come late, and the next one in time */
 /* Ticks that stay away for so long, if nothing tells why, were turned off by the guest. */
 #define SILENCE_NS UINT64_C(1000000000)
 /* A guest that turns them off for so long does not count by them any more. */
 #define OFF_NS UINT64_C(1000000000)
-/* The longest period of the RTC is 16384, of the PIT 65536. */
-#define LENGTH_MAX 65536
+/* No timer has a longer period. */
+#define LENGTH_MAX_S 3600
+/* No debt is larger, so that it and its multiples stay within their types. */
+#define DEBT_MAX (INT64_MAX / 4000)
 /* How late the news of a suspend may be. */
 #define SUSPEND_TOLD_NS UINT64_C(200000000)
 /* How long the phase of a rate that was told from acknowledgements is adjusted. */
@@ -52,8 +54,8 @@ void supervisor_resume(struct supervisor *s, const struct ticker_counts *counts,
     s->taken_at_pulse = counts->acknowledged;
     u128 length =
         ((u128)period.numerator * s->clock.hz / period.denominator + NS_PER_S / 2) / NS_PER_S;
-    if (length > 0 && length <= LENGTH_MAX) {
-        s->last_length = (uint32_t)length;
+    if (length > 0 && length <= LENGTH_MAX_S * s->clock.hz) {
+        s->last_length = (uint64_t)length;
         s->owed = s->owed_at_last = (int64_t)(missing * s->last_length);
     } else { /* how much time that is, nobody knows */
         s->counts.skipped += missing;
@@ -71,7 +73,8 @@ static void account(struct supervisor *s, uint64_t now)
     }
     s->now_ns = now;
     uint64_t seconds = (now - s->epoch_ns) / NS_PER_S;
-    uint64_t counts = (now - s->epoch_ns - seconds * NS_PER_S) * s->clock.hz / NS_PER_S;
+    uint64_t counts =
+        (uint64_t)((u128)(now - s->epoch_ns - seconds * NS_PER_S) * s->clock.hz / NS_PER_S);
     uint64_t passed = seconds * s->clock.hz + counts - s->elapsed;
 
     s->epoch_ns += seconds * NS_PER_S;
@@ -81,7 +84,7 @@ static void account(struct supervisor *s, uint64_t now)
     }
     /* Of the PIT's ticks nothing tells that they are handled. */
     s->own_late = s->clock.powers_of_two && (s->own_late || s->since_tick + passed >= s->length);
-    s->since_tick = (s->since_tick + passed) % s->length;
+    s->since_tick = (s->since_tick + passed) % supervisor_own_length(s);
     if (!s->frozen || s->policy.catch_up_suspends) {
         s->owed += (int64_t)passed;
         s->line -= (int64_t)(passed * s->policy.slew);
@@ -93,7 +96,7 @@ static void account(struct supervisor *s, uint64_t now)
 /* Whole ticks of what is owed. */
 static uint64_t ticks_owed(const struct supervisor *s, int64_t owed)
 {
-    uint32_t length = s->last_length;
+    uint64_t length = s->last_length;
 
     return owed > 0 && length != 0 ? (uint64_t)owed / length : 0;
 }
@@ -126,14 +129,14 @@ static void count(struct supervisor *s)
 }
 
 /* The guest has taken a tick of @length. */
-static void take(struct supervisor *s, uint32_t length)
+static void take(struct supervisor *s, uint64_t length)
 {
     s->counts.acknowledged++;
     s->counted += length;
     if (s->frozen && !s->policy.catch_up_suspends) {
         return; /* it runs again, before that was told: so much time has passed for it */
     }
-    s->owed -= length;
+    s->owed -= (int64_t)length;
     s->owed_at_last = s->owed;
 }
 
@@ -160,14 +163,14 @@ static int64_t lasting_debt(struct supervisor *s)
 /* ---- the rate ---- */
 
 /* When the timer's next tick comes: QEMU's RTC counts on from the last one, but is never late. */
-static void set_phase(struct supervisor *s, uint32_t length)
+static void set_phase(struct supervisor *s, uint64_t length)
 {
     if (s->length == 0 || s->clock.restarts || s->since_tick >= length) {
         s->since_tick = 0;
     }
 }
 
-void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
+void supervisor_set_rate(struct supervisor *s, uint64_t now, uint64_t length,
                          enum supervisor_learned learned)
 {
     account(s, now);
@@ -189,6 +192,51 @@ void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
     s->length = s->last_length = length;
 }
 
+/* How many of @taken were ticks of a period that began at @start? At most as many as came since. */
+static uint64_t taken_since(const struct supervisor *s, uint64_t start, uint64_t now,
+                            uint64_t taken)
+{
+    uint64_t passed = (uint64_t)((u128)(now - start) * s->clock.hz / NS_PER_S);
+
+    return min_u64(taken, passed / s->length);
+}
+
+void supervisor_start(struct supervisor *s, const struct supervisor_clock *clock, uint64_t length,
+                      uint64_t start, uint64_t now, uint64_t taken)
+{
+    int64_t missing = (int64_t)((u128)s->counts.backlog * s->last_length * clock->hz / s->clock.hz);
+
+    s->clock = *clock;
+    s->length = s->last_length = length;
+    s->learned = LEARNED_STATE;
+    s->epoch_ns = s->now_ns = start;
+    s->elapsed = s->since_tick = 0;
+    s->owed = s->owed_at_last = missing;
+    s->catching_up = false;
+    s->slot_ns = 0;
+    speed_init(&s->speed); /* it has counted by another clock */
+    s->counted = 0;
+    forget_least(s);
+    s->unattributed = taken_since(s, start, now, taken);
+    s->counts.acknowledged += taken - s->unattributed;
+}
+
+void supervisor_owe(struct supervisor *s, uint64_t since)
+{
+    if (since < s->now_ns) {
+        s->owed += (int64_t)min_u64((uint64_t)((u128)(s->now_ns - since) * s->clock.hz / NS_PER_S),
+                                    DEBT_MAX);
+        s->owed_at_last = s->owed;
+    }
+}
+
+uint64_t supervisor_period_began(const struct supervisor *s)
+{
+    uint64_t part = s->owed > 0 && s->last_length != 0 ? (uint64_t)s->owed % s->last_length : 0;
+
+    return s->now_ns - supervisor_ns(s, part);
+}
+
 static void restart_guess(struct supervisor *s)
 {
     rate_guess_init(&s->guess, s->now_ns, own_ticks(s));
@@ -207,7 +255,7 @@ static bool guesses(const struct supervisor *s)
 /* @hz: 0: none yet. A faster one may be the timer's own catching up, as long as there is a debt. */
 static void take_guess(struct supervisor *s, uint32_t hz)
 {
-    uint32_t length = hz != 0 ? s->clock.hz / hz : 0;
+    uint64_t length = hz != 0 ? s->clock.hz / hz : 0;
 
     s->doubtful = s->doubtful && length != s->length;
     if (length == 0 || (s->learned != LEARNED_NOT &&
@@ -368,7 +416,8 @@ static void attribute_the_rest(struct supervisor *s)
 
 static void limit(struct supervisor *s)
 {
-    uint64_t most = max_u64((uint64_t)s->policy.limit_ms * s->clock.hz / 1000, s->last_length);
+    u128 limit = (u128)s->policy.limit_ms * s->clock.hz / 1000;
+    uint64_t most = max_u64(limit < DEBT_MAX ? (uint64_t)limit : DEBT_MAX, s->last_length);
 
     if (s->owed > 0 && (uint64_t)s->owed > most) {
         uint64_t ticks = ((uint64_t)s->owed - most) / s->last_length;
@@ -466,7 +515,9 @@ struct period supervisor_period(const struct supervisor *s)
     struct period period = {.numerator = 0, .denominator = 1};
 
     if (s->last_length != 0) {
-        period_make((uint64_t)s->last_length * NS_PER_S, s->clock.hz, &period);
+        u128 ns = (u128)s->last_length * NS_PER_S;
+        uint64_t divisor = ns > UINT64_MAX ? NS_PER_S : 1; /* such clocks count parts of a ns */
+        period_make((uint64_t)(ns / divisor), s->clock.hz / divisor, &period);
     }
     return period;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The catch-up arithmetic of a timer whose ticks come from elsewhere (QEMU's RTC, KVM's PIT):
- * what has become due, what the guest has taken, what is missing, and when to raise a tick on top.
- * Pure, as ticker.h is, whose words and policies are used.
+ * The catch-up arithmetic of a timer whose ticks come from elsewhere (QEMU's RTC, KVM's PIT, a
+ * leased local APIC timer): what has become due, what the guest has taken, what is missing, and
+ * when to raise a tick on top. Pure, as ticker.h is, whose words and policies are used.
  *
  * What is kept is a debt of time: the guest adds to its clock, for each tick that it takes, the
  * period in force; time goes on by itself. The difference is what its clock is behind, in counts of
@@ -25,13 +25,14 @@
 #include "daemon/base-timer/speed.h"
 #include "daemon/ticker.h"
 
-/* How often it wants to be looked at while nothing is to be made up. */
+/* How often it wants to be looked at while nothing is to be made up: at the multiples of it, so
+ * that one wake-up serves all. */
 #define SUPERVISOR_WAKE_NS UINT64_C(25000000)
 
 enum supervisor_learned {
     LEARNED_NOT,              /* the rate is not known: nothing is due */
     LEARNED_TRACE,            /* from what the guest wrote to the timer */
-    LEARNED_STATE,            /* from the timer's own state, as KVM has it */
+    LEARNED_STATE,            /* from the timer's own state, as KVM has it, or was given it */
     LEARNED_ACKNOWLEDGEMENTS, /* from how many ticks it takes, as long as it wrote nothing */
 };
 
@@ -40,17 +41,21 @@ enum supervisor_learned {
 
 /* Of one kind of timer. */
 struct supervisor_clock {
-    uint32_t hz;        /* what lengths are counts of */
-    uint32_t shortest;  /* period that there is, in counts */
+    uint64_t hz;       /* what lengths are counts of; up to SUPERVISOR_HZ_MAX */
+    uint32_t shortest; /* period that there is, in counts */
+    /* The timer's own period, in counts, where it is a little longer than the one that is due, as
+     * it can't have that exactly; 0: it is that one. */
+    uint64_t own_length;
     bool restarts;      /* a new rate starts its period at once; if not, from the last tick on */
     bool powers_of_two; /* the only rates there are: they can be told from acknowledgements */
 };
+#define SUPERVISOR_HZ_MAX UINT64_C(10000000000000)
 
 struct supervisor {
     struct ticker_counts counts; /* as of the last supervisor_advance() */
     struct ticker_policy policy;
     struct supervisor_clock clock;
-    uint32_t length; /* of the period in force, in counts; 0: no ticks, or not known */
+    uint64_t length; /* of the period in force, in counts; 0: no ticks, or not known */
     enum supervisor_learned learned;
     bool traced;         /* supervisor_event() tells all that the guest does to the timer */
     bool frozen;         /* the guest is suspended */
@@ -70,11 +75,11 @@ struct supervisor {
     struct median interval;
     uint64_t handled_ns;  /* when the last one of its own was */
     bool own_late;        /* that one was not seen handled yet */
-    uint32_t last_length; /* the last one that was not 0 */
+    uint64_t last_length; /* the last one that was not 0 */
     uint64_t off_ns;      /* since when there are no ticks */
 
     uint64_t unattributed;         /* acknowledged, but it is not known yet of which length */
-    uint32_t handled[HANDLED_MAX]; /* lengths of ticks that were seen handled, not acknowledged */
+    uint64_t handled[HANDLED_MAX]; /* lengths of ticks that were seen handled, not acknowledged */
     uint32_t handled_n;
     uint64_t answered_ns; /* when the last acknowledgement was seen */
 
@@ -107,8 +112,18 @@ void supervisor_resume(struct supervisor *s, const struct ticker_counts *counts,
                        struct period period);
 
 /* The period in force is of @length counts, from now on; 0: there are no ticks. */
-void supervisor_set_rate(struct supervisor *s, uint64_t now, uint32_t length,
+void supervisor_set_rate(struct supervisor *s, uint64_t now, uint64_t length,
                          enum supervisor_learned learned);
+
+/* A timer that we have set up: at @start (not after @now) its first period has begun, of @length
+ * counts of @clock. What was missing before is still missing. @taken: acknowledged since the last
+ * look, some maybe before @start. */
+void supervisor_start(struct supervisor *s, const struct supervisor_clock *clock, uint64_t length,
+                      uint64_t start, uint64_t now, uint64_t taken);
+/* After supervisor_start(): ticks were due from @since on already. */
+void supervisor_owe(struct supervisor *s, uint64_t since);
+/* When the period that is due next began, as of the last supervisor_advance(). */
+uint64_t supervisor_period_began(const struct supervisor *s);
 
 void supervisor_acknowledge(struct supervisor *s, uint64_t n);
 void supervisor_event(struct supervisor *s, const struct base_event *event);

@@ -43,7 +43,8 @@ static uint64_t acknowledged(struct injector *injector, uint64_t now)
 
 /* It has one vector and one destination, whatever they are called. */
 static void set_route(G_GNUC_UNUSED struct injector *injector, G_GNUC_UNUSED uint64_t control,
-                      injector_routed_func done, gpointer user_data)
+                      G_GNUC_UNUSED struct period period, injector_routed_func done,
+                      gpointer user_data)
 {
     done(NULL, user_data);
 }

@@ -32,7 +32,8 @@ static uint64_t acknowledged(struct injector *injector, G_GNUC_UNUSED uint64_t n
     return eventfd_read(injector->ack_fd, &eois) == 0 ? eois : 0;
 }
 
-static void set_route(struct injector *injector, uint64_t control, injector_routed_func done,
+static void set_route(struct injector *injector, uint64_t control,
+                      G_GNUC_UNUSED struct period period, injector_routed_func done,
                       gpointer done_data)
 {
     struct msi *msi = (struct msi *)injector;

@@ -1,38 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Ticks by a borrowed IOAPIC pin: see pin.h. */
-#include "daemon/injectors/pin.h"
+#include "daemon/injectors/pin-private.h"
 
 #include "common/status.h"
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #define AVIC_PARAMETER "/sys/module/kvm_amd/parameters/avic"
 
-struct pin {
-    struct injector injector;
-    struct attach_queue *queue;
-    uint32_t pin;
-    int trigger_fd;
-    int listener_fd;    /* edge: keeps the listener there; never written. Level: -1 */
-    uint64_t old_entry; /* what it had before, to be put back */
-    uint64_t entry;     /* what it has now */
-    gboolean lost;
-    int references; /* the engine's, and those of requests under way */
-};
-
-static bool inject(struct injector *injector, G_GNUC_UNUSED uint64_t now)
+bool pin_inject(struct injector *injector, G_GNUC_UNUSED uint64_t now)
 {
     return eventfd_write(((struct pin *)injector)->trigger_fd, 1) == 0;
 }
 
-static uint64_t acknowledged(struct injector *injector, G_GNUC_UNUSED uint64_t now)
+uint64_t pin_acknowledged(struct injector *injector, G_GNUC_UNUSED uint64_t now)
 {
     eventfd_t eois;
 
     return eventfd_read(injector->ack_fd, &eois) == 0 ? eois : 0;
 }
 
-static void unref(struct pin *pin)
+void pin_unref(struct pin *pin)
 {
     if (--pin->references == 0) {
         attach_queue_unref(pin->queue);
@@ -58,10 +47,11 @@ static void on_rerouted(struct attach_result *result, const GError *error, gpoin
         reroute->pin->entry = reroute->entry;
     }
     reroute->done(error, reroute->done_data);
-    unref(reroute->pin);
+    pin_unref(reroute->pin);
 }
 
-static void set_route(struct injector *injector, uint64_t control, injector_routed_func done,
+static void set_route(struct injector *injector, uint64_t control,
+                      G_GNUC_UNUSED struct period period, injector_routed_func done,
                       gpointer done_data)
 {
     struct pin *pin = (struct pin *)injector;
@@ -91,26 +81,41 @@ struct reading {
     gpointer done_data;
 };
 
+static enum injector_loss loss_of(const struct pin *pin, const struct attach_result *result)
+{
+    const struct attach_timer *ours = &pin->lease.ours, *now = &result->lease.ours;
+
+    if (!is_ours(pin, result)) {
+        return INJECTOR_LOST_ROUTE;
+    }
+    return pin->leased && (now->lvtt != ours->lvtt || now->divide != ours->divide ||
+                           now->initial != ours->initial)
+               ? INJECTOR_LOST_TIMER
+               : INJECTOR_LOST_NOTHING;
+}
+
 static void on_read(struct attach_result *result, G_GNUC_UNUSED const GError *error,
                     gpointer user_data)
 {
     g_autofree struct reading *reading = user_data;
     g_autoptr(AttachResult) owned = result;
-    gboolean lost = result != NULL && !is_ours(reading->pin, result);
+    enum injector_loss loss =
+        result != NULL ? loss_of(reading->pin, result) : INJECTOR_LOST_NOTHING;
 
-    reading->pin->lost = reading->pin->lost || lost;
-    reading->done(lost, reading->done_data);
-    unref(reading->pin);
+    reading->pin->lost = reading->pin->lost || loss == INJECTOR_LOST_ROUTE;
+    reading->done(loss, reading->done_data);
+    pin_unref(reading->pin);
 }
 
-static void check(struct injector *injector, injector_checked_func done, gpointer user_data)
+void pin_check(struct injector *injector, injector_checked_func done, gpointer user_data)
 {
+    struct pin *pin = (struct pin *)injector;
     struct reading *reading = g_new(struct reading, 1);
+    struct attach_job job = {.kind = ATTACH_READ, .leased = pin->leased, .lease = pin->lease};
 
-    *reading = (struct reading){(struct pin *)injector, done, user_data};
-    reading->pin->references++;
-    attach_queue_run(reading->pin->queue, &(struct attach_job){.kind = ATTACH_READ}, on_read,
-                     reading);
+    *reading = (struct reading){pin, done, user_data};
+    pin->references++;
+    attach_queue_run(pin->queue, &job, on_read, reading);
 }
 
 /* ---- putting it back ---- */
@@ -124,22 +129,34 @@ static void on_returned(struct attach_result *result, const GError *error, gpoin
     if (error != NULL) {
         g_debug("IOAPIC pin %u is not put back: %s", pin->pin, error->message);
     }
-    unref(pin);
+    pin_unref(pin);
 }
 
-static void free_pin(struct injector *injector)
+static void close_descriptor(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
+
+void pin_free(struct injector *injector)
 {
     struct pin *pin = (struct pin *)injector;
-    struct attach_job job = {
-        .kind = ATTACH_RETURN, .pin = pin->pin, .entry = pin->old_entry, .expected = pin->entry};
+    struct attach_job job = {.kind = ATTACH_RETURN,
+                             .pin = pin->pin,
+                             .entry = pin->old_entry,
+                             .expected = pin->entry,
+                             .leased = pin->leased,
+                             .lease = pin->lease};
 
-    close(pin->trigger_fd); /* with the last copies go the irqfds */
-    if (pin->listener_fd >= 0) {
-        close(pin->listener_fd);
-    }
-    close(injector->ack_fd);
-    if (pin->lost || injector->gone) {
-        unref(pin);
+    /* With the last copies go the irqfds. */
+    close_descriptor(&pin->trigger_fd);
+    close_descriptor(&pin->listener_fd);
+    close_descriptor(&injector->ack_fd);
+    /* What was gone with a reset, a lease may have outlived. */
+    if ((pin->lost || injector->gone) && !pin->leased) {
+        pin_unref(pin);
     } else {
         attach_queue_run(pin->queue, &job, on_returned, pin);
     }
@@ -148,11 +165,11 @@ static void free_pin(struct injector *injector)
 static const struct injector_ops pin_ops = {
     .name = "pin",
     .base_timer = "daemon",
-    .inject = inject,
-    .acknowledged = acknowledged,
+    .inject = pin_inject,
+    .acknowledged = pin_acknowledged,
     .set_route = set_route,
-    .check = check,
-    .free = free_pin,
+    .check = pin_check,
+    .free = pin_free,
 };
 
 /* ---- borrowing it ---- */
@@ -160,7 +177,7 @@ static const struct injector_ops pin_ops = {
 /* With AVIC the EOIs of edges don't reach KVM (Linux, arch/x86/kvm/ioapic.c). Otherwise an edge is
  * better: a level that was not lowered when the guest was saved would come for ever where it is
  * restored and nobody hears its EOIs. */
-static gboolean edges_are_heard(void)
+gboolean pin_edges_are_heard(void)
 {
     g_autofree char *avic = NULL;
 
@@ -175,24 +192,51 @@ struct borrowing {
     gpointer user_data;
 };
 
-static struct injector *pin_new(const struct borrowing *borrowing, struct attach_result *result)
+void pin_init(struct pin *pin, struct attach_queue *queue, gboolean edge, uint64_t entry,
+              struct attach_result *result)
 {
-    struct pin *pin = g_new0(struct pin, 1);
-
     pin->injector.ops = &pin_ops;
     pin->trigger_fd = result->fds[0];
-    pin->listener_fd = borrowing->edge ? result->fds[1] : -1;
-    pin->injector.ack_fd = result->fds[borrowing->edge ? 2 : 1];
+    pin->listener_fd = edge ? result->fds[1] : -1;
+    pin->injector.ack_fd = result->fds[edge ? 2 : 1];
     result->fds[0] = result->fds[1] = result->fds[2] = -1;
     pin->injector.attach_stall_us = result->stall_ns / 1000;
     pin->injector.tick_in_flight =
         (result->entries[result->pin] & ATTACH_ENTRY_REMOTE_IRR) != 0; /* an earlier daemon's */
-    pin->queue = attach_queue_ref(borrowing->queue);
+    pin->queue = attach_queue_ref(queue);
     pin->pin = result->pin;
     pin->old_entry = result->old_entry;
-    pin->entry = borrowing->entry;
+    pin->entry = entry;
     pin->references = 1;
+}
+
+static struct injector *pin_new(const struct borrowing *borrowing, struct attach_result *result)
+{
+    struct pin *pin = g_new0(struct pin, 1);
+
+    pin_init(pin, borrowing->queue, borrowing->edge, borrowing->entry, result);
     return &pin->injector;
+}
+
+struct injector *pin_copy(const struct pin *pin)
+{
+    struct pin *copy = g_new0(struct pin, 1);
+
+    copy->injector.ops = &pin_ops;
+    copy->trigger_fd = fcntl(pin->trigger_fd, F_DUPFD_CLOEXEC, 0);
+    copy->listener_fd = fcntl(pin->listener_fd, F_DUPFD_CLOEXEC, 0);
+    copy->injector.ack_fd = fcntl(pin->injector.ack_fd, F_DUPFD_CLOEXEC, 0);
+    copy->injector.attach_stall_us = pin->injector.attach_stall_us;
+    copy->queue = attach_queue_ref(pin->queue);
+    copy->pin = pin->pin;
+    copy->old_entry = pin->old_entry;
+    copy->entry = pin->entry;
+    copy->references = 1;
+    if (copy->trigger_fd < 0 || copy->listener_fd < 0 || copy->injector.ack_fd < 0) {
+        pin_free(&copy->injector);
+        return NULL;
+    }
+    return &copy->injector;
 }
 
 static void on_borrowed(struct attach_result *result, const GError *error, gpointer user_data)
@@ -212,7 +256,7 @@ void injector_pin_borrow(struct attach_queue *queue, uint32_t pins, uint64_t con
     struct attach_job job = {.kind = ATTACH_BORROW,
                              .pin = ATTACH_PIN_ANY,
                              .pins = pins,
-                             .edge = edges_are_heard(),
+                             .edge = pin_edges_are_heard(),
                              .entry = attach_entry(control)};
 
     *borrowing = (struct borrowing){attach_queue_ref(queue), job.edge, job.entry, done, user_data};

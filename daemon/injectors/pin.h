@@ -10,6 +10,9 @@
 #include "daemon/attach/queue.h"
 #include "daemon/injector.h"
 
+/* Do EOIs of edge-triggered vectors reach KVM on this host? */
+gboolean pin_edges_are_heard(void);
+
 /* @error: NULL on success. @injector: (transfer full). */
 typedef void (*injector_pin_func)(struct injector *injector, const GError *error,
                                   gpointer user_data);

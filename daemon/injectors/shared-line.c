@@ -131,7 +131,8 @@ static void unref(struct shared_line *line)
 
 /* Where the timer is, the VMM has said for good. */
 static void set_route(G_GNUC_UNUSED struct injector *injector, G_GNUC_UNUSED uint64_t control,
-                      injector_routed_func done, gpointer user_data)
+                      G_GNUC_UNUSED struct period period, injector_routed_func done,
+                      gpointer user_data)
 {
     done(NULL, user_data);
 }

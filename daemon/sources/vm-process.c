@@ -5,7 +5,7 @@
 #include "common/status.h"
 #include "daemon/attach/process.h"
 #include "daemon/base-timer/qemu-options.h"
-#include "daemon/injectors/pin.h"
+#include "daemon/injectors/lapic.h"
 #include "daemon/injectors/shared-line.h"
 #include <errno.h>
 #include <glib-unix.h>
@@ -33,27 +33,66 @@ static uint32_t pin_mask(const struct config_pins *pins)
     return mask;
 }
 
-static void attach(const char *name, uint64_t control, guest_attached_func done, gpointer done_data,
-                   gpointer user_data)
+/* NULL, or why no local APIC timer may be leased for it, whatever the guest does. */
+static const char *lease_problem(const struct guest_attach_wish *wish)
+{
+    if (wish->paced) {
+        return "the guest uses it itself, or the policy is \"observe\", with which nothing may "
+               "tick";
+    }
+    if (!pin_edges_are_heard()) {
+        return "with AVIC (kvm_amd.avic) KVM does not see what the guest takes of its ticks";
+    }
+    return injector_lapic_problem(wish->period);
+}
+
+/* NULL, or what is wrong with the wish on this host. */
+static GError *attach_problem(const struct vm_process *process,
+                              const struct guest_attach_wish *wish)
+{
+    const char *name = wish->injector;
+
+    if (process->config->pins.length == 0) {
+        return g_error_new_literal(
+            HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
+            "no pin may be borrowed: \"pins\" of the configuration is empty");
+    }
+    if (g_str_equal(name, "auto") || g_str_equal(name, "pin")) {
+        return NULL;
+    }
+    if (!g_str_equal(name, "lapic")) {
+        return g_error_new(
+            HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
+            "ticks of a VM that was not handed over can't go by \"%s\"; by \"lapic\" "
+            "or \"pin\" they can",
+            name);
+    }
+    return lease_problem(wish) != NULL
+               ? g_error_new(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
+                             "the local APIC timer can't be leased: %s; use \"pin\", or \"auto\"",
+                             lease_problem(wish))
+               : NULL;
+}
+
+static void attach(const struct guest_attach_wish *wish, guest_attached_func done,
+                   gpointer done_data, gpointer user_data)
 {
     struct vm_process *process = user_data;
+    g_autoptr(GError) error = attach_problem(process, wish);
+    uint32_t pins = pin_mask(&process->config->pins);
 
-    g_autoptr(GError) error = NULL;
-
-    if (!g_str_equal(name, "auto") && !g_str_equal(name, "pin")) {
-        error = g_error_new(
-            HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
-            "ticks of a VM that was not handed over can't go by \"%s\"; by \"pin\" they can", name);
-    } else if (process->config->pins.length == 0) {
-        error =
-            g_error_new_literal(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
-                                "no pin may be borrowed: \"pins\" of the configuration is empty");
-    }
     if (error != NULL) {
         done(NULL, error, done_data);
-        return;
+    } else if (g_str_equal(wish->injector, "pin") || lease_problem(wish) != NULL) {
+        injector_pin_borrow(process->queue, pins, wish->control, done, done_data);
+    } else {
+        struct lapic_wish lapic = {.pid = process->pid,
+                                   .pins = pins,
+                                   .control = wish->control,
+                                   .period = wish->period,
+                                   .or_pin = g_str_equal(wish->injector, "auto")};
+        injector_lapic_lease(process->queue, &lapic, done, done_data);
     }
-    injector_pin_borrow(process->queue, pin_mask(&process->config->pins), control, done, done_data);
 }
 
 /* Without it the rate has to be told from what the guest takes, which is less sure. */

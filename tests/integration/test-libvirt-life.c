@@ -73,7 +73,8 @@ static void test_save(void)
         await(20, status_is(&rig, "emulated_timer_control", CONTROL), "enabled again");
         await_ticks(&rig, VECTOR, 200, 20);
         guint taken = machine_count(&rig.machine, VECTOR) - before;
-        g_assert_cmpuint(taken, <=, statistics().acknowledged + 2);
+        /* A leased timer's figures are a few hundredths of a second old. */
+        await(1, taken <= statistics().acknowledged + 2, "%u ticks are heard of", taken);
     }
     rig_down(&rig);
 }

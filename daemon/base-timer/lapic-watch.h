@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Tells when a guest begins to use the local APIC timer of one vCPU itself, or switches that
+ * APIC's mode: whoever has borrowed the timer must then give it back. Main loop. As long as
+ * the guest does none of this nobody wakes up; only KVM looks, at each access to a local APIC or an
+ * MSR that comes to it, whether it is such a one.
+ */
+#pragma once
+
+#include <gio/gio.h>
+#include <sys/types.h>
+
+struct lapic_watch;
+
+typedef void (*lapic_watch_func)(gpointer user_data);
+
+/*
+ * Watches vCPU @vcpu, by KVM's number, of the process @pid from now on. @touched is called at most
+ * once, from the main context that is the thread's default one at this call, and never after
+ * lapic_watch_free(); it may call that itself. The end of the VM is no touch. Nor is what the VMM
+ * sets (KVM_SET_LAPIC, a reset), or an INIT that another vCPU sends: these are not seen. Where it
+ * can't be told which thread runs the vCPU, the others' touches count too. Errors as in
+ * kvm-event.h. (transfer full)
+ */
+struct lapic_watch *lapic_watch_new(pid_t pid, unsigned vcpu, lapic_watch_func touched,
+                                    gpointer user_data, GError **error);
+
+/* NULL is fine. */
+void lapic_watch_free(struct lapic_watch *watch);

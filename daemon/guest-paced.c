@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A guest's way from a leased timer to ticks that the daemon raises, by the pin that is borrowed
+ * already: no tick is lost by it, and none comes twice. See guest-private.h.
+ */
+#include "common/status.h"
+#include "daemon/guest-request.h"
+
+gboolean guest_is_leased(const struct guest *guest)
+{
+    return guest->delivery != NULL && delivery_injector(guest->delivery)->started_ns != 0;
+}
+
+struct pacing {
+    struct call *call;
+    struct injector *paced;
+};
+
+/* Of a leased timer, what is "in flight" is only late, if not lost. */
+void guest_keep_leased_counts(struct guest *guest, const struct ticker_counts *counts)
+{
+    guest->counts = *counts;
+    guest->counts.backlog += counts->in_flight;
+    guest->counts.in_flight = 0;
+}
+
+/* The schedule goes on where the leased timer's was. */
+static void on_lease_left(const struct engine_reading *last, gpointer user_data)
+{
+    g_autofree struct pacing *pacing = user_data;
+    struct guest *guest = pacing->call->guest;
+
+    if (call_is_late(pacing->call)) {
+        pacing->paced->ops->free(pacing->paced);
+        call_free(pacing->call);
+        return;
+    }
+    guest_keep_leased_counts(guest, &last->ticks);
+    if (guest_deliver_with(guest, pacing->paced, guest->partition.control, 0)) {
+        engine_start(delivery_timer(guest->delivery),
+                     last->began_ns != 0 ? last->began_ns : engine_clock(),
+                     guest->partition.period);
+        guest_tell_changed(guest);
+        guest_request_retry(guest); /* what it was for */
+    } else {
+        guest->partition.routed = false;
+        guest_request_fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
+    }
+    call_free(pacing->call);
+}
+
+static void replace_leased(struct call *call, struct injector *paced)
+{
+    struct guest *guest = call->guest;
+    struct pacing *pacing = g_new(struct pacing, 1);
+    struct engine_reading reading;
+
+    guest_read(guest, &reading); /* to be shown until the last ones are known */
+    guest_keep_leased_counts(guest, &reading.ticks);
+    *pacing = (struct pacing){call, paced};
+    delivery_end(g_steal_pointer(&guest->delivery), FALSE, on_lease_left, pacing);
+}
+
+static void on_paced(struct injector *paced, const GError *error, gpointer user_data)
+{
+    struct call *call = user_data;
+    struct guest *guest = call->guest;
+    gboolean late = call_is_late(call) || guest->delivery == NULL;
+
+    if (!late && paced != NULL) {
+        replace_leased(call, paced);
+        return;
+    }
+    if (paced != NULL) {
+        paced->ops->free(paced);
+    } else if (!late && guest_request(guest)->kind != CHANGE_PACED && guest->change.stop) {
+        guest_commit(guest); /* what is left of the lease goes with its injector */
+    } else if (!late) {
+        guest_request_fail(guest, hv_status_from_error(error), error->message);
+    }
+    call_free(call);
+}
+
+void guest_leave_lease(struct guest *guest)
+{
+    struct injector *injector = delivery_injector(guest->delivery);
+
+    injector->ops->become_paced(injector, on_paced, call_new(guest));
+}
+
+static void on_become_paced(const GError *error, gpointer user_data)
+{
+    struct guest *guest = user_data;
+
+    if (error != NULL) {
+        g_warning("its ticks can't go by a borrowed pin alone: %s", error->message);
+    }
+    guest_unref(guest);
+}
+
+void guest_become_paced(struct guest *guest)
+{
+    if (guest_is_leased(guest)) {
+        guest_request_add(guest, &(struct request){.kind = CHANGE_PACED,
+                                                   .done = on_become_paced,
+                                                   .user_data = guest_ref(guest)});
+    }
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What of a guest is let go of, and had again: when it is suspended, and when the daemon was
+ * restarted. See guest-private.h and guest.h.
+ */
+#include "daemon/guest-request.h"
+
+static void ignore_done(G_GNUC_UNUSED const GError *error, G_GNUC_UNUSED gpointer user_data)
+{
+}
+
+void guest_let_go_suspended(struct guest *guest)
+{
+    guest->paused_ns = engine_clock();
+    guest_request_add(guest, &(struct request){.kind = CHANGE_LET_GO, .done = ignore_done});
+}
+
+static void on_let_go(const struct engine_reading *last, gpointer user_data)
+{
+    struct call *call = user_data;
+
+    if (!call_is_late(call)) {
+        call->guest->counts = last->ticks;
+        guest_request_finish(call->guest, NULL);
+    }
+    call_free(call);
+}
+
+static void on_let_go_leased(const struct engine_reading *last, gpointer user_data)
+{
+    struct call *call = user_data;
+
+    if (!call_is_late(call)) {
+        guest_keep_leased_counts(call->guest, &last->ticks);
+        guest_request_finish(call->guest, NULL);
+    }
+    call_free(call);
+}
+
+void guest_make_let_go(struct guest *guest)
+{
+    gboolean leased = guest_is_leased(guest);
+    struct engine_reading reading;
+
+    if (guest->state != GUEST_PAUSED || guest->delivery == NULL ||
+        guest->attacher.attach == NULL || guest_is_supervised(guest)) {
+        guest_request_finish(guest, NULL);
+        return;
+    }
+    guest_read(guest, &reading); /* to be shown until the last ones are known */
+    guest->counts = reading.ticks;
+    g_strlcpy(guest->paused_injector,
+              leased && !guest->prefers_lapic ? "auto"
+                                              : delivery_injector(guest->delivery)->ops->name,
+              sizeof guest->paused_injector);
+    guest->partition.routed = false;
+    delivery_end(g_steal_pointer(&guest->delivery), FALSE, leased ? on_let_go_leased : on_let_go,
+                 call_new(guest));
+}
+
+static void on_had_again(const GError *error, gpointer user_data)
+{
+    struct guest *guest = user_data;
+
+    if (error != NULL) {
+        g_warning("what was set before the suspend can't be had again: %s", error->message);
+    }
+    guest_unref(guest);
+}
+
+void guest_resume_suspended(struct guest *guest)
+{
+    guest_request_add(
+        guest, &(struct request){.kind = CHANGE_HAVE_AGAIN,
+                                 .start_ns = guest->policy.catch_up_suspends ? guest->paused_ns
+                                                                             : engine_clock(),
+                                 .done = on_had_again,
+                                 .user_data = guest_ref(guest)});
+}
+
+void guest_make_have_again(struct guest *guest)
+{
+    struct request request = *guest_request(guest);
+
+    request.kind = CHANGE_BOTH;
+    request.value = guest->partition.control;
+    request.period = guest->partition.period;
+    g_strlcpy(request.injector, guest->paused_injector, sizeof request.injector);
+    *guest->paused_injector = '\0';
+    if (*request.injector == '\0' || guest->delivery != NULL ||
+        !partition_runs(&guest->partition)) {
+        guest_request_finish(guest, NULL);
+    } else {
+        guest_request_replace(guest, &request);
+    }
+}
+
+struct resume {
+    struct guest *guest;
+    struct guest_memory *memory;
+};
+
+static void on_resumed(const GError *error, gpointer user_data)
+{
+    g_autofree struct resume *resume = user_data;
+
+    resume->memory->pending = FALSE;
+    if (error != NULL) {
+        g_warning("what was set before the daemon was restarted can't be had again: %s",
+                  error->message);
+    }
+    guest_tell_changed(resume->guest);
+    guest_unref(resume->guest);
+}
+
+void guest_resume(struct guest *guest, struct guest_memory *memory)
+{
+    struct resume *resume = g_new(struct resume, 1);
+    struct request request = {.kind = CHANGE_BOTH,
+                              .value = memory->control,
+                              .period = memory->period,
+                              .start_ns = memory->start_ns,
+                              .done = on_resumed,
+                              .user_data = resume};
+
+    *resume = (struct resume){guest_ref(guest), memory};
+    if (memory->supervision.mode != SUPERVISION_OFF) {
+        guest->partition.period = memory->period; /* that the counts are of */
+        guest_supervise(guest, &memory->supervision, on_resumed, resume);
+        return;
+    }
+    if (memory->period.numerator == 0) {
+        guest_set_property(guest, HvPartitionPropertyEmulatedTimerControl, memory->control,
+                           on_resumed, resume);
+        return;
+    }
+    /* Whether a lease was asked for or only found possible, nobody knows any more. */
+    g_strlcpy(request.injector, g_str_equal(memory->injector, "lapic") ? "auto" : memory->injector,
+              sizeof request.injector);
+    guest_request_add(guest, &request);
+}

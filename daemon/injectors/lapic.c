@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Ticks by a leased local APIC timer: see lapic.h. */
+#include "daemon/injectors/lapic.h"
+
+#include "common/status.h"
+#include "daemon/base-timer/hv-timer.h"
+#include "daemon/base-timer/lapic-watch.h"
+#include "daemon/injectors/pin-private.h"
+
+#define NS_PER_S UINT64_C(1000000000)
+
+#define FLOOR_PARAMETER      "/sys/module/kvm/parameters/min_timer_period_us"
+#define PREEMPTION_PARAMETER "/sys/module/kvm_intel/parameters/preemption_timer"
+/* kvm.min_timer_period_us where it can't be read (Linux, arch/x86/kvm/x86.c). */
+#define FLOOR_US_DEFAULT 200
+
+struct lapic {
+    struct pin pin; /* with the lease */
+    pid_t pid;
+    struct supervisor_clock clock;
+    struct lapic_watch *watch; /* NULL: the guest's accesses can't be traced */
+    struct hv_timer *hv_timer; /* NULL: nor can this */
+};
+
+/* ---- what can be had ---- */
+
+static uint64_t floor_ns(void)
+{
+    g_autofree char *text = NULL;
+    guint64 us = FLOOR_US_DEFAULT;
+
+    if (g_file_get_contents(FLOOR_PARAMETER, &text, NULL, NULL)) {
+        us = g_ascii_strtoull(text, NULL, 10);
+    }
+    return us * 1000;
+}
+
+/* The supervisor counts parts of a nanosecond, as small as the period needs. */
+const char *injector_lapic_problem(struct period period)
+{
+    if (period.denominator > SUPERVISOR_HZ_MAX / NS_PER_S) {
+        return "a leased local APIC timer can't have a period of so fine a fraction of a "
+               "nanosecond";
+    }
+    return period.numerator / period.denominator < floor_ns()
+               ? "KVM lets no local APIC timer be that fast (kvm.min_timer_period_us)"
+               : NULL;
+}
+
+/* ---- the lease ---- */
+
+/* Of our own making: what KVM was told, it does. */
+static void take_lease(struct lapic *lapic, const struct attach_lease *lease, struct period period)
+{
+    struct injector *injector = &lapic->pin.injector;
+
+    lapic->pin.lease = *lease;
+    if (period.numerator != 0) {
+        lapic->clock = (struct supervisor_clock){.hz = NS_PER_S * period.denominator,
+                                                 .shortest = 1,
+                                                 .own_length = lease->tick_ns * period.denominator,
+                                                 .restarts = true};
+        injector->length = period.numerator;
+        injector->started_ns = lease->started_ns;
+    }
+}
+
+static void on_touched(gpointer user_data)
+{
+    struct lapic *lapic = user_data;
+    struct injector *injector = &lapic->pin.injector;
+
+    if (injector->lost != NULL) {
+        injector->lost(INJECTOR_LOST_TIMER, injector->lost_data);
+    }
+}
+
+/* Without them the guest's own use is noticed by the ticks that don't come, and what runs the timer
+ * is what the host's module says. */
+static void watch(struct lapic *lapic)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_clear_pointer(&lapic->watch, lapic_watch_free);
+    g_clear_pointer(&lapic->hv_timer, hv_timer_free);
+    lapic->watch = lapic_watch_new(lapic->pid, lapic->pin.lease.vcpu, on_touched, lapic, &error);
+    if (lapic->watch != NULL) {
+        lapic->hv_timer = hv_timer_new(lapic->pid, lapic->pin.lease.vcpu, &error);
+    }
+    if (error != NULL) {
+        g_warning("process %d: what the guest does with its local APIC timer can't be seen: %s",
+                  (int)lapic->pid, error->message);
+    }
+}
+
+/* ---- another route, or period ---- */
+
+struct change {
+    struct lapic *lapic;
+    uint64_t entry;
+    struct period period;
+    injector_routed_func done;
+    gpointer done_data;
+};
+
+static void on_changed(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    g_autofree struct change *change = user_data;
+    g_autoptr(AttachResult) owned = result;
+    struct lapic *lapic = change->lapic;
+
+    if (result != NULL) {
+        gboolean moved = result->lease.vcpu != lapic->pin.lease.vcpu;
+
+        take_lease(lapic, &result->lease, change->period);
+        lapic->pin.entry = change->entry;
+        lapic->pin.injector.unseen = result->unseen;
+        if (moved) {
+            watch(lapic);
+        }
+    }
+    change->done(error, change->done_data);
+    pin_unref(&lapic->pin);
+}
+
+static struct attach_job job_for(const struct lapic *lapic, uint64_t entry)
+{
+    return (struct attach_job){.kind = ATTACH_REROUTE,
+                               .pin = lapic->pin.pin,
+                               .entry = entry,
+                               .expected = lapic->pin.entry,
+                               .leased = TRUE,
+                               .lease = lapic->pin.lease};
+}
+
+static void set_route(struct injector *injector, uint64_t control, struct period period,
+                      injector_routed_func done, gpointer done_data)
+{
+    struct lapic *lapic = (struct lapic *)injector;
+    const char *problem = period.numerator != 0 ? injector_lapic_problem(period) : NULL;
+    struct attach_job job = job_for(lapic, attach_entry(control));
+
+    if (problem != NULL) {
+        g_autoptr(GError) error =
+            g_error_new_literal(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE, problem);
+        done(error, done_data);
+        return;
+    }
+    struct change *change = g_new(struct change, 1);
+    *change = (struct change){lapic, job.entry, period, done, done_data};
+    job.period = period;
+    lapic->pin.references++;
+    attach_queue_run(lapic->pin.queue, &job, on_changed, change);
+}
+
+/* ---- giving it back ---- */
+
+struct ending {
+    struct lapic *lapic;
+    injector_paced_func done;
+    gpointer done_data;
+};
+
+static void on_lease_ended(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    g_autofree struct ending *ending = user_data;
+    g_autoptr(AttachResult) owned = result;
+    g_autoptr(GError) problem = NULL;
+    struct lapic *lapic = ending->lapic;
+    struct injector *paced = NULL;
+
+    if (result != NULL) {
+        lapic->pin.leased = FALSE;
+        paced = pin_copy(&lapic->pin);
+        lapic->pin.injector.gone = paced != NULL;
+    }
+    if (paced == NULL) {
+        problem = error != NULL
+                      ? g_error_copy(error)
+                      : g_error_new_literal(HV_STATUS_ERROR, HV_STATUS_INSUFFICIENT_MEMORY,
+                                            "hvtimerd has no more descriptors: raise its "
+                                            "limit of open files (LimitNOFILE)");
+    }
+    ending->done(paced, problem, ending->done_data);
+    pin_unref(&lapic->pin);
+}
+
+static void become_paced(struct injector *injector, injector_paced_func done, gpointer user_data)
+{
+    struct lapic *lapic = (struct lapic *)injector;
+    struct ending *ending = g_new(struct ending, 1);
+    struct attach_job job = job_for(lapic, lapic->pin.entry);
+
+    *ending = (struct ending){lapic, done, user_data};
+    job.end_lease = TRUE;
+    lapic->pin.references++;
+    attach_queue_run(lapic->pin.queue, &job, on_lease_ended, ending);
+}
+
+static void free_lapic(struct injector *injector)
+{
+    struct lapic *lapic = (struct lapic *)injector;
+
+    g_clear_pointer(&lapic->watch, lapic_watch_free);
+    g_clear_pointer(&lapic->hv_timer, hv_timer_free);
+    pin_free(injector);
+}
+
+/* ---- what runs it ---- */
+
+static gboolean module_says_preemption_timer(void)
+{
+    g_autofree char *text = NULL;
+
+    return g_file_get_contents(PREEMPTION_PARAMETER, &text, NULL, NULL) &&
+           (*text == 'Y' || *text == '1');
+}
+
+static const char *find_base_timer(struct injector *injector, const char **ret_known_by)
+{
+    struct lapic *lapic = (struct lapic *)injector;
+    gboolean used;
+
+    if (lapic->hv_timer != NULL) {
+        *ret_known_by = "trace";
+        used = hv_timer_read(lapic->hv_timer) == HV_TIMER_USED;
+    } else {
+        *ret_known_by = "module";
+        used = module_says_preemption_timer();
+    }
+    return used ? "vmx-preemption-timer" : "hrtimer";
+}
+
+static const struct injector_ops lapic_ops = {
+    .name = "lapic",
+    .base_timer = "hrtimer",
+    .find_base_timer = find_base_timer,
+    .inject = pin_inject,
+    .acknowledged = pin_acknowledged,
+    .set_route = set_route,
+    .check = pin_check,
+    .become_paced = become_paced,
+    .free = free_lapic,
+};
+
+/* ---- making one ---- */
+
+struct leasing {
+    struct attach_queue *queue;
+    struct lapic_wish wish;
+    uint64_t entry;
+    injector_pin_func done;
+    gpointer user_data;
+};
+
+static struct injector *lapic_new(const struct leasing *leasing, struct attach_result *result)
+{
+    struct lapic *lapic = g_new0(struct lapic, 1);
+    struct injector *injector = &lapic->pin.injector;
+
+    pin_init(&lapic->pin, leasing->queue, TRUE, leasing->entry, result);
+    if (!result->leased) {
+        g_message("process %d: %s; ticks go by a borrowed pin", (int)leasing->wish.pid,
+                  result->why_not);
+        return injector; /* "pin" */
+    }
+    injector->ops = &lapic_ops;
+    injector->clock = &lapic->clock;
+    injector->traced = true; /* as we have set it up, it is */
+    lapic->pin.leased = TRUE;
+    lapic->pid = leasing->wish.pid;
+    take_lease(lapic, &result->lease, leasing->wish.period);
+    watch(lapic);
+    return injector;
+}
+
+static void on_leased(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    g_autofree struct leasing *leasing = user_data;
+    g_autoptr(AttachResult) owned = result;
+
+    leasing->done(result != NULL ? lapic_new(leasing, result) : NULL, error, leasing->user_data);
+    attach_queue_unref(leasing->queue);
+}
+
+void injector_lapic_lease(struct attach_queue *queue, const struct lapic_wish *wish,
+                          injector_pin_func done, gpointer user_data)
+{
+    struct leasing *leasing = g_new(struct leasing, 1);
+    struct attach_job job = {.kind = ATTACH_BORROW,
+                             .pin = ATTACH_PIN_ANY,
+                             .pins = wish->pins,
+                             .edge = TRUE,
+                             .entry = attach_entry(wish->control),
+                             .period = wish->period,
+                             .or_pin = wish->or_pin};
+
+    *leasing = (struct leasing){attach_queue_ref(queue), *wish, job.entry, done, user_data};
+    attach_queue_run(queue, &job, on_leased, leasing);
+}
