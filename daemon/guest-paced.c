@@ -61,6 +61,14 @@ static void replace_leased(struct call *call, struct injector *paced)
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, on_lease_left, pacing);
 }
 
+/* Is the request that is being made one to end the timer? */
+static gboolean is_stop(struct guest *guest)
+{
+    enum change_kind kind = guest_request(guest)->kind;
+
+    return (kind == CHANGE_PROPERTY || kind == CHANGE_BOTH) && guest->change.stop;
+}
+
 static void on_paced(struct injector *paced, const GError *error, gpointer user_data)
 {
     struct call *call = user_data;
@@ -73,7 +81,7 @@ static void on_paced(struct injector *paced, const GError *error, gpointer user_
     }
     if (paced != NULL) {
         paced->ops->free(paced);
-    } else if (!late && guest_request(guest)->kind != CHANGE_PACED && guest->change.stop) {
+    } else if (!late && is_stop(guest)) {
         guest_commit(guest); /* what is left of the lease goes with its injector */
     } else if (!late) {
         guest_request_fail(guest, hv_status_from_error(error), error->message);

@@ -26,36 +26,34 @@ static void on_let_go(const struct engine_reading *last, gpointer user_data)
     call_free(call);
 }
 
-static void on_let_go_leased(const struct engine_reading *last, gpointer user_data)
+static void let_go(struct guest *guest, gboolean gently, delivery_ended_func ended)
 {
-    struct call *call = user_data;
-
-    if (!call_is_late(call)) {
-        guest_keep_leased_counts(call->guest, &last->ticks);
-        guest_request_finish(call->guest, NULL);
-    }
-    call_free(call);
-}
-
-void guest_make_let_go(struct guest *guest)
-{
-    gboolean leased = guest_is_leased(guest);
     struct engine_reading reading;
 
-    if (guest->state != GUEST_PAUSED || guest->delivery == NULL ||
-        guest->attacher.attach == NULL || guest_is_supervised(guest)) {
-        guest_request_finish(guest, NULL);
-        return;
-    }
     guest_read(guest, &reading); /* to be shown until the last ones are known */
     guest->counts = reading.ticks;
-    g_strlcpy(guest->paused_injector,
-              leased && !guest->prefers_lapic ? "auto"
-                                              : delivery_injector(guest->delivery)->ops->name,
-              sizeof guest->paused_injector);
     guest->partition.routed = false;
-    delivery_end(g_steal_pointer(&guest->delivery), FALSE, leased ? on_let_go_leased : on_let_go,
-                 call_new(guest));
+    delivery_end(g_steal_pointer(&guest->delivery), gently, ended, call_new(guest));
+}
+
+/* A lease is left in two steps, so that every tick is heard: the guest may go on at any moment.
+ * Then ticks go by the pin, until the lease is had again. */
+void guest_make_let_go(struct guest *guest)
+{
+    if (guest->state != GUEST_PAUSED || guest->delivery == NULL || guest->attacher.attach == NULL ||
+        guest_is_supervised(guest)) {
+        guest_request_finish(guest, NULL);
+    } else if (guest_is_leased(guest)) {
+        g_strlcpy(guest->paused_injector, guest->prefers_lapic ? "lapic" : "auto",
+                  sizeof guest->paused_injector);
+        guest_leave_lease(guest);
+    } else {
+        if (*guest->paused_injector == '\0') {
+            g_strlcpy(guest->paused_injector, delivery_injector(guest->delivery)->ops->name,
+                      sizeof guest->paused_injector);
+        }
+        let_go(guest, FALSE, on_let_go);
+    }
 }
 
 static void on_had_again(const GError *error, gpointer user_data)
@@ -70,28 +68,49 @@ static void on_had_again(const GError *error, gpointer user_data)
 
 void guest_resume_suspended(struct guest *guest)
 {
-    guest_request_add(
-        guest, &(struct request){.kind = CHANGE_HAVE_AGAIN,
-                                 .start_ns = guest->policy.catch_up_suspends ? guest->paused_ns
-                                                                             : engine_clock(),
-                                 .done = on_had_again,
-                                 .user_data = guest_ref(guest)});
+    guest_request_add(guest, &(struct request){.kind = CHANGE_HAVE_AGAIN,
+                                               .start_ns = guest->policy.catch_up_suspends
+                                                               ? guest->paused_ns
+                                                               : engine_clock(),
+                                               .done = on_had_again,
+                                               .user_data = guest_ref(guest)});
 }
 
-void guest_make_have_again(struct guest *guest)
+static void have_again(struct guest *guest, uint64_t start_ns)
 {
     struct request request = *guest_request(guest);
 
     request.kind = CHANGE_BOTH;
     request.value = guest->partition.control;
     request.period = guest->partition.period;
+    request.start_ns = start_ns;
     g_strlcpy(request.injector, guest->paused_injector, sizeof request.injector);
     *guest->paused_injector = '\0';
-    if (*request.injector == '\0' || guest->delivery != NULL ||
+    guest_request_replace(guest, &request);
+}
+
+/* The schedule goes on where the pin's was. */
+static void on_pin_left(const struct engine_reading *last, gpointer user_data)
+{
+    struct call *call = user_data;
+
+    if (!call_is_late(call)) {
+        call->guest->counts = last->ticks;
+        have_again(call->guest, last->began_ns);
+    }
+    call_free(call);
+}
+
+void guest_make_have_again(struct guest *guest)
+{
+    if (*guest->paused_injector == '\0' || guest_is_leased(guest) ||
         !partition_runs(&guest->partition)) {
+        *guest->paused_injector = '\0';
         guest_request_finish(guest, NULL);
+    } else if (guest->delivery == NULL) {
+        have_again(guest, guest_request(guest)->start_ns);
     } else {
-        guest_request_replace(guest, &request);
+        let_go(guest, TRUE, on_pin_left);
     }
 }
 
