@@ -24,6 +24,9 @@ static void publish(struct engine_timer *t)
     ticker->counts = s->counts;
     ticker->period =
         s->length != 0 ? supervisor_period(s) : (struct period){.numerator = 0, .denominator = 1};
+    ticker->running =
+        t->injector->started_ns != 0; /* it has a schedule that another may go on with */
+    ticker->frozen = s->frozen;
     ticker->step_ns = ticker->period.numerator / ticker->period.denominator;
     ticker->next_ns = supervisor_period_began(s) + ticker->step_ns;
     t->now.learned = (uint16_t)supervisor_learned(s);

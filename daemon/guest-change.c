@@ -45,8 +45,9 @@ void guest_commit(struct guest *guest)
 
     partition_commit(&guest->partition, change);
     if (change->start && !guest_is_leased(guest)) {
-        engine_start(delivery_timer(guest->delivery),
-                     request->start_ns != 0 ? request->start_ns : engine_clock(), change->period);
+        gboolean goes_on = request->start_ns != 0 && !delivery_injector(guest->delivery)->ticked_on;
+        engine_start(delivery_timer(guest->delivery), goes_on ? request->start_ns : engine_clock(),
+                     change->period);
     } else if (change->stop && guest->delivery != NULL) {
         engine_stop(delivery_timer(guest->delivery));
     }
@@ -97,9 +98,23 @@ static void on_attached(struct injector *injector, const GError *error, gpointer
         guest_request_fail(guest, HV_STATUS_INSUFFICIENT_MEMORY, guest_engine_full);
     } else {
         guest->change.start = true;
+        if (guest->uses_lapic || guest->policy.mode == TICKER_OBSERVE) {
+            guest_become_paced(guest); /* it has become so while the lease was made */
+        }
         guest_commit(guest);
     }
     call_free(call);
+}
+
+/* A guest that is suspended may be saved, so nothing is leased before it goes on. */
+static void attach_suspended(struct guest *guest, struct guest_attach_wish *wish)
+{
+    g_strlcpy(guest->paused_injector, g_str_equal(wish->injector, "pin") ? "" : "auto",
+              sizeof guest->paused_injector);
+    if (g_str_equal(wish->injector, "lapic")) {
+        wish->injector = "auto";
+    }
+    wish->paced = TRUE;
 }
 
 static void attach(struct guest *guest, const struct request *request)
@@ -110,7 +125,12 @@ static void attach(struct guest *guest, const struct request *request)
         .control = guest->change.control,
         .period = guest->change.period};
 
-    guest->prefers_lapic = g_str_equal(wish.injector, "lapic");
+    if (!request->again && request->kind != CHANGE_RESET) {
+        guest->prefers_lapic = g_str_equal(wish.injector, "lapic");
+    }
+    if (guest->state == GUEST_PAUSED) {
+        attach_suspended(guest, &wish);
+    }
     guest->attacher.attach(&wish, on_attached, call_new(guest), guest->attacher.user_data);
 }
 
@@ -170,19 +190,33 @@ static void refuse_another(struct guest *guest, const struct request *request)
     guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
 }
 
+static void on_forgotten(const struct engine_reading *last, gpointer user_data)
+{
+    struct call *call = user_data;
+
+    if (!call_is_late(call)) {
+        keep_counts(call->guest, &last->ticks);
+        guest_request_retry(call->guest);
+    }
+    call_free(call);
+}
+
 /* The route went with the reset. What a VMM has handed over it will route again; what was borrowed
- * is gone, and with it the tick in flight and the backlog. */
-static void forget_route(struct guest *guest)
+ * is gone, and with it the tick in flight and the backlog. A lease is given back, should it have
+ * outlived the reset, before anything is borrowed anew. TRUE: the request is begun once more then.
+ */
+static gboolean forget_route(struct guest *guest)
 {
     struct engine_reading reading;
 
     if (guest->delivery == NULL || guest->attacher.attach == NULL) {
-        return;
+        return FALSE;
     }
-    guest_read(guest, &reading);
+    guest_read(guest, &reading); /* to be shown until the last ones are known */
     keep_counts(guest, &reading.ticks);
     guest->partition.routed = false;
-    delivery_end(g_steal_pointer(&guest->delivery), FALSE, NULL, NULL);
+    delivery_end(g_steal_pointer(&guest->delivery), FALSE, on_forgotten, call_new(guest));
+    return TRUE;
 }
 
 /* ---- supervision ---- */
@@ -287,11 +321,13 @@ static void make_paced(struct guest *guest)
 
 static void change_properties(struct guest *guest, const struct request *request)
 {
-    HV_STATUS status = plan(guest, request);
     if (request->kind == CHANGE_RESET) {
         guest->uses_lapic = FALSE; /* another system may boot now */
-        forget_route(guest);
+        if (forget_route(guest)) {
+            return;
+        }
     }
+    HV_STATUS status = plan(guest, request);
     if (status != HV_STATUS_SUCCESS) {
         guest_request_fail(guest, status, reason_for(status));
     } else if (wants_another(guest, request)) {

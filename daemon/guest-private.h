@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the two halves of a guest share: guest.c, who it is and how its VM lives, and
- * guest-change.c, how its properties are changed.
+ * What the parts of a guest share: guest.c, who it is and how its VM lives, and those below.
  */
 #pragma once
 

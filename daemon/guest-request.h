@@ -25,6 +25,7 @@ struct request {
     struct period period;
     uint64_t start_ns; /* of CHANGE_BOTH: when the first period begins; 0: when all is done */
     char injector[16];
+    gboolean again; /* nobody has asked for it anew: it was so before */
     struct supervision supervision;
     guest_done_func done;
     gpointer user_data;

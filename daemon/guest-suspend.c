@@ -5,14 +5,22 @@
  */
 #include "daemon/guest-request.h"
 
-static void ignore_done(G_GNUC_UNUSED const GError *error, G_GNUC_UNUSED gpointer user_data)
+static void on_let_go_done(const GError *error, gpointer user_data)
 {
+    struct guest *guest = user_data;
+
+    if (error != NULL && guest->state == GUEST_PAUSED) {
+        g_warning("the guest is suspended with what was borrowed of it: %s", error->message);
+    }
+    guest_unref(guest);
 }
 
 void guest_let_go_suspended(struct guest *guest)
 {
     guest->paused_ns = engine_clock();
-    guest_request_add(guest, &(struct request){.kind = CHANGE_LET_GO, .done = ignore_done});
+    guest_request_add(guest, &(struct request){.kind = CHANGE_LET_GO,
+                                               .done = on_let_go_done,
+                                               .user_data = guest_ref(guest)});
 }
 
 static void on_let_go(const struct engine_reading *last, gpointer user_data)
@@ -44,8 +52,7 @@ void guest_make_let_go(struct guest *guest)
         guest_is_supervised(guest)) {
         guest_request_finish(guest, NULL);
     } else if (guest_is_leased(guest)) {
-        g_strlcpy(guest->paused_injector, guest->prefers_lapic ? "lapic" : "auto",
-                  sizeof guest->paused_injector);
+        g_strlcpy(guest->paused_injector, "auto", sizeof guest->paused_injector);
         guest_leave_lease(guest);
     } else {
         if (*guest->paused_injector == '\0') {
@@ -84,6 +91,7 @@ static void have_again(struct guest *guest, uint64_t start_ns)
     request.value = guest->partition.control;
     request.period = guest->partition.period;
     request.start_ns = start_ns;
+    request.again = TRUE;
     g_strlcpy(request.injector, guest->paused_injector, sizeof request.injector);
     *guest->paused_injector = '\0';
     guest_request_replace(guest, &request);
@@ -139,6 +147,7 @@ void guest_resume(struct guest *guest, struct guest_memory *memory)
                               .value = memory->control,
                               .period = memory->period,
                               .start_ns = memory->start_ns,
+                              .again = TRUE,
                               .done = on_resumed,
                               .user_data = resume};
 

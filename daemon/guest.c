@@ -79,7 +79,10 @@ gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint
                             uint64_t since_ns)
 {
     struct ticker_policy policy = guest_effective_policy(guest);
-    struct engine_past past = {guest->counts, guest->partition.period, since_ns};
+    /* After a restart the counts are of the period that is only about to be set. */
+    struct period period =
+        guest->partition.period.numerator != 0 ? guest->partition.period : guest->change.period;
+    struct engine_past past = {guest->counts, period, injector->ticked_on ? 0 : since_ns};
 
     guest->delivery =
         delivery_new(guest->engine, injector, control, &policy, &past, on_delivery_event, guest);

@@ -94,7 +94,8 @@ struct injector {
     /* A leased timer: when its first period began, which is of `length`; 0: it is no leased one.
      * Changed by set_route(). */
     uint64_t started_ns;
-    /* After set_route() of a leased timer: ticks in the guest whose EOIs won't be seen. */
+    /* After set_route() of a leased timer: ticks in the guest whose EOIs won't be seen. After
+     * become_paced(), of the other injector: ticks that were in the guest then. */
     unsigned unseen;
     /* (nullable) To be called, on the main loop, when it is noticed that something is lost. Whoever
      * uses the injector sets it. */
@@ -108,6 +109,8 @@ struct injector {
     bool gone;
     /* A tick of an earlier daemon's waits in the guest; its EOI will be reported here. */
     bool tick_in_flight;
+    /* The guest has had ticks meanwhile, by a timer that an earlier daemon had leased. */
+    bool ticked_on;
     /* How long the VM stood still for it. */
     uint64_t attach_stall_us;
 };

@@ -172,7 +172,7 @@ static void take_reply(struct run *run)
     memset(result->fds, 0xff, sizeof(result->fds)); /* -1 */
     if (!receive(run->socket, &reply, result, &fds)) {
         set_error(run, HV_STATUS_OPERATION_DENIED,
-                  "hvtimer-attach ended without a reply; the VMM is as it was: try again");
+                  "hvtimer-attach ended without a reply: try again");
         return;
     }
     reply.reason[ATTACH_REASON_MAX - 1] = '\0';
@@ -196,6 +196,7 @@ static void take_reply(struct run *run)
     memcpy(result->pic_mask, reply.pic_mask, sizeof(result->pic_mask));
     result->leased = (reply.flags & ATTACH_LEASED) != 0;
     result->lease = reply.lease;
+    result->left_over = (reply.flags & ATTACH_LEFT_OVER) != 0;
     result->unseen = reply.unseen;
     result->why_not = *reply.reason != '\0' ? g_utf8_make_valid(reply.reason, -1) : NULL;
     run->result = g_steal_pointer(&result);
@@ -243,7 +244,7 @@ static gboolean on_timeout(gpointer user_data)
 
     g_clear_pointer(&run->timeout, g_source_unref);
     set_error(run, HV_STATUS_INVALID_PARTITION_STATE,
-              "hvtimer-attach did not end in time and was killed; the VMM is as it was: try again");
+              "hvtimer-attach did not end in time and was killed: try again");
     g_subprocess_force_exit(run->helper);
     return G_SOURCE_REMOVE;
 }

@@ -24,6 +24,7 @@ struct attach_result {
     gboolean leased;           /* BORROW */
     struct attach_lease lease; /* in force; READ: what its registers are now */
     unsigned unseen;           /* REROUTE: ticks in the guest whose EOIs won't be seen */
+    gboolean left_over;        /* BORROW: the guest has had ticks by an earlier daemon's lease */
     char *why_not;             /* BORROW: not leased, though asked for */
 };
 

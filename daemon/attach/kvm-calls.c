@@ -153,6 +153,17 @@ bool kvm_irqfd(struct worker *worker, int trigger_remote, unsigned gsi, int resa
            vm_ioctl(worker, "KVM_IRQFD", KVM_IRQFD, IRQFD_OFFSET, failure);
 }
 
+bool kvm_make_gate(struct worker *worker, struct failure *failure)
+{
+    int fd, remote;
+
+    if (!kvm_eventfd(worker, &fd, &remote, failure)) {
+        return false;
+    }
+    worker_set_gate(worker, fd, remote);
+    return true;
+}
+
 static bool prepare_get(struct worker *worker, uint32_t chip_id, struct failure *failure)
 {
     struct kvm_irqchip chip = {.chip_id = chip_id};
@@ -224,7 +235,11 @@ bool kvm_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
 bool kvm_set_ioapic(struct worker *worker, const struct kvm_ioapic_state *state,
                     struct failure *failure)
 {
+    const struct worker_step set = {SYS_ioctl,
+                                    {vm(worker), KVM_SET_IRQCHIP, worker->data + IRQCHIP_OFFSET}};
+    uint64_t ignored;
+
     return write_data(worker, IRQCHIP_OFFSET + offsetof(struct kvm_irqchip, chip), state,
                       sizeof(*state), failure) &&
-           vm_ioctl(worker, "KVM_SET_IRQCHIP", KVM_SET_IRQCHIP, IRQCHIP_OFFSET, failure);
+           worker_run(worker, &set, 1, 0, &ignored, failure);
 }

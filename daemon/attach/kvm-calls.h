@@ -27,8 +27,13 @@ bool kvm_get_pic(struct worker *worker, unsigned pic, struct kvm_pic_state *ret_
 /* A VMM that has its PIT in itself, or none: all zeros. */
 bool kvm_get_pit(struct worker *worker, struct kvm_pit_state2 *ret_state, struct failure *failure);
 
+/* What kvm_set_ioapic() and the calls of lapic-calls.h need: see worker_run(). */
+bool kvm_make_gate(struct worker *worker, struct failure *failure);
+
 /* For haste, in steps: the worker waits in front of its KVM_GET_IRQCHIP; runs it; runs
- * KVM_SET_IRQCHIP with what was changed. */
+ * KVM_SET_IRQCHIP with what was changed, as worker_run() does: set to what it was when the VMM runs
+ * again, an IOAPIC may take a line for raised that is not, and never deliver its interrupt again.
+ */
 bool kvm_prepare_get_ioapic(struct worker *worker, struct failure *failure);
 bool kvm_finish_get_ioapic(struct worker *worker, struct kvm_ioapic_state *ret_state,
                            struct failure *failure);

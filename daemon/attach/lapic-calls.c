@@ -5,8 +5,6 @@
 #include "daemon/attach/deadline.h"
 #include "daemon/attach/local-apic.h"
 #include <errno.h>
-#include <linux/futex.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -19,29 +17,17 @@
 #endif
 #define BUS_NS_DEFAULT 1u
 
-/* How long the worker waits for the helper to come back to it: longer than the VMM is ever stopped,
- * and not so long that anybody would miss the thread that waits for it, if the helper was killed.
- */
-#define PARKED_NS 200000000
-
 #define REGISTERS 4u
 
 /* In the worker's data, behind what kvm-calls.c uses. */
 #define AREA_OFFSET 640u
 struct area {
     unsigned char state[KVM_APIC_REG_SIZE];
-    struct {
-        struct iovec to[REGISTERS], from;
-        uint32_t values[REGISTERS];
-    } copies[LAPIC_CHANGES];
-    struct timespec begun, done; /* in this order */
-    struct timespec parked;
-    uint32_t never; /* what the parked worker waits for */
+    struct iovec to[REGISTERS], from;
+    uint32_t values[REGISTERS];
+    struct timespec begun;
 };
 _Static_assert(AREA_OFFSET + sizeof(struct area) <= WORKER_DATA_SIZE, "too large");
-
-/* Not a time of any clock: not done yet. */
-#define NOT_YET (-1)
 
 static uint64_t address(const struct worker *worker, size_t offset)
 {
@@ -88,141 +74,83 @@ bool lapic_prepare(struct worker *worker, uint32_t *ret_bus_ns, struct failure *
     return true;
 }
 
-/* ---- a row of calls ---- */
+/* ---- writing it ---- */
 
-struct row {
-    struct worker *worker;
-    struct worker_step steps[WORKER_STEPS];
-    unsigned count;
-};
-
-static void add_step(struct row *row, long number, const uint64_t arguments[6])
+static void add_register(struct worker *worker, struct area *area, unsigned offset, uint32_t value,
+                         unsigned *n)
 {
-    struct worker_step *step = &row->steps[row->count++];
-
-    step->number = number;
-    memcpy(step->arguments, arguments, sizeof(step->arguments));
-}
-
-static void add_clock(struct row *row, size_t offset)
-{
-    add_step(row, SYS_clock_gettime, (uint64_t[6]){CLOCK_MONOTONIC, address(row->worker, offset)});
-}
-
-static void add_ioctl(struct row *row, const struct lapic_change *change, unsigned long request)
-{
-    add_step(row, SYS_ioctl,
-             (uint64_t[6]){(uint64_t)change->vcpu->fd, request,
-                           address(row->worker, offsetof(struct area, state))});
-}
-
-/* The values over those that were read, by which they are in the worker's own memory: any thread
- * may read that of its own process. */
-static void add_copy(struct row *row, unsigned i, unsigned registers)
-{
-    size_t copy = offsetof(struct area, copies) + i * sizeof(((struct area *)0)->copies[0]);
-
-    add_step(row, SYS_process_vm_readv,
-             (uint64_t[6]){(uint64_t)row->worker->pid_seen, address(row->worker, copy), registers,
-                           address(row->worker, copy + offsetof(struct area, copies[0].from) -
-                                                    offsetof(struct area, copies[0])),
-                           1, 0});
-}
-
-static void add_register(struct worker *worker, struct area *area, unsigned i, unsigned offset,
-                         uint32_t value, unsigned *n)
-{
-    area->copies[i].values[*n] = value;
-    area->copies[i].to[*n] = (struct iovec){
-        (void *)address(worker, offsetof(struct area, state) + offset), sizeof(uint32_t)};
+    area->values[*n] = value;
+    area->to[*n] =
+        (struct iovec){(void *)(uintptr_t)address(worker, offsetof(struct area, state) + offset),
+                       sizeof(uint32_t)};
     ++*n;
 }
 
 /* Returns how many registers change. */
-static unsigned fill_copy(struct worker *worker, struct area *area, unsigned i,
-                          const struct lapic_change *change)
+static unsigned fill(struct worker *worker, struct area *area, const struct lapic_change *change)
 {
-    size_t values = offsetof(struct area, copies) + i * sizeof(area->copies[0]) +
-                    offsetof(struct area, copies[0].values) - offsetof(struct area, copies[0]);
     unsigned n = 0;
 
     if (change->lvtt) {
-        add_register(worker, area, i, LOCAL_APIC_LVTT, change->timer.lvtt, &n);
+        add_register(worker, area, LOCAL_APIC_LVTT, change->timer.lvtt, &n);
     }
     if (change->divide) {
-        add_register(worker, area, i, LOCAL_APIC_DIVIDE, change->timer.divide, &n);
+        add_register(worker, area, LOCAL_APIC_DIVIDE, change->timer.divide, &n);
     }
     if (change->initial) {
-        add_register(worker, area, i, LOCAL_APIC_INITIAL, change->timer.initial, &n);
+        add_register(worker, area, LOCAL_APIC_INITIAL, change->timer.initial, &n);
     }
     if (change->current) {
-        add_register(worker, area, i, LOCAL_APIC_CURRENT, change->timer.current, &n);
+        add_register(worker, area, LOCAL_APIC_CURRENT, change->timer.current, &n);
     }
-    area->copies[i].from = (struct iovec){(void *)address(worker, values), n * sizeof(uint32_t)};
+    area->from = (struct iovec){(void *)(uintptr_t)address(worker, offsetof(struct area, values)),
+                                n * sizeof(uint32_t)};
     return n;
 }
 
-static void add_change(struct row *row, struct area *area, unsigned i,
-                       const struct lapic_change *change)
+/* The values go over what was read by a call that reads the worker's own memory: any thread may
+ * read that of its process. */
+static bool change_once(struct worker *worker, const struct lapic_change *change,
+                        uint64_t *ret_done_ns, struct failure *failure)
 {
-    unsigned registers = fill_copy(row->worker, area, i, change);
+    struct area area = {.state = {0}};
+    unsigned n = fill(worker, &area, change);
+    uint64_t fd = (uint64_t)change->vcpu->fd, state = address(worker, offsetof(struct area, state));
+    const struct worker_step steps[WORKER_STEPS] = {
+        {SYS_clock_gettime, {CLOCK_MONOTONIC, address(worker, offsetof(struct area, begun))}},
+        {SYS_ioctl, {fd, KVM_GET_LAPIC, state}},
+        {SYS_process_vm_readv,
+         {(uint64_t)worker->pid_seen, address(worker, offsetof(struct area, to)), n,
+          address(worker, offsetof(struct area, from)), 1, 0}},
+        {SYS_ioctl, {fd, KVM_SET_LAPIC, state}},
+    };
 
-    add_ioctl(row, change, KVM_GET_LAPIC);
-    add_copy(row, i, registers);
-    add_ioctl(row, change, KVM_SET_LAPIC);
-    if (change->twice) {
-        add_ioctl(row, change, KVM_SET_LAPIC);
-    }
+    return (target_write(worker->target, address(worker, 0), &area, sizeof(area)) ||
+            gone(worker, failure)) &&
+           worker_run(worker, steps, WORKER_STEPS, WORKER_STEPS - 1, ret_done_ns, failure);
 }
 
-static uint64_t ns_of(const struct timespec *when)
+static void clamp(uint64_t *value, uint64_t least, uint64_t most)
 {
-    return (uint64_t)when->tv_sec * 1000000000 + (uint64_t)when->tv_nsec;
+    *value = *value < least ? least : *value > most ? most : *value;
 }
 
-/* The worker tells by its last time that it is done, and then waits. */
-static bool wait_done(struct worker *worker, struct lapic_changed *ret_changed,
-                      struct failure *failure)
-{
-    uint64_t times = address(worker, offsetof(struct area, begun));
-    struct timespec when[2];
-
-    do {
-        sched_yield(); /* it is on this very CPU, maybe */
-        if (!target_read(worker->target, times, when, sizeof(when))) {
-            return gone(worker, failure);
-        }
-        if (deadline_has_passed()) {
-            return fail(failure, ATTACH_TIMED_OUT,
-                        "a local APIC of process %d was not written in time: the host is "
-                        "overloaded; try again",
-                        worker->target->pid);
-        }
-    } while (when[1].tv_nsec == NOT_YET);
-    *ret_changed = (struct lapic_changed){ns_of(&when[0]), ns_of(&when[1])};
-    return true;
-}
-
-bool lapic_change(struct worker *worker, const struct lapic_change *changes, unsigned count,
+bool lapic_change(struct worker *worker, const struct lapic_change *change,
                   struct lapic_changed *ret_changed, struct failure *failure)
 {
-    struct area area = {.done = {0, NOT_YET}, .parked = {0, PARKED_NS}};
-    struct row row = {.worker = worker};
+    uint64_t begun = address(worker, offsetof(struct area, begun));
+    uint64_t before = deadline_clock();
+    struct timespec when;
 
-    add_clock(&row, offsetof(struct area, begun));
-    for (unsigned i = 0; i < count; i++) {
-        add_change(&row, &area, i, &changes[i]);
-    }
-    add_clock(&row, offsetof(struct area, done));
-    add_step(&row, SYS_futex,
-             (uint64_t[6]){address(worker, offsetof(struct area, never)), FUTEX_WAIT, 0,
-                           address(worker, offsetof(struct area, parked))});
-    if (!target_write(worker->target, address(worker, 0), &area, sizeof(area))) {
-        return gone(worker, failure);
-    }
-    if (!worker_run(worker, row.steps, row.count, failure)) {
+    if (!change_once(worker, change, &ret_changed->done_ns, failure) ||
+        (change->twice && !change_once(worker, change, &ret_changed->done_ns, failure))) {
         return false;
     }
-    bool done = wait_done(worker, ret_changed, failure);
-    return worker_park(worker, failure) && done;
+    if (!target_read(worker->target, begun, &when, sizeof(when))) {
+        return gone(worker, failure);
+    }
+    ret_changed->begun_ns = (uint64_t)when.tv_sec * 1000000000 + (uint64_t)when.tv_nsec;
+    clamp(&ret_changed->begun_ns, before, deadline_clock()); /* it comes from the VMM */
+    clamp(&ret_changed->done_ns, ret_changed->begun_ns, deadline_clock());
+    return true;
 }

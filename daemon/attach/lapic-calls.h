@@ -5,9 +5,14 @@
  *
  * KVM_SET_LAPIC sets all of it, with the interrupts that are pending in it. Those that come from
  * outside the VMM's threads (vhost, VFIO, KVM's PIT) between KVM_GET_LAPIC and KVM_SET_LAPIC would
- * be lost. So the worker does both in one go, without coming back to the helper in between: what is
- * to be changed lies ready, and is copied over what was read by one more system call. That takes a
- * microsecond or two.
+ * be lost. So the worker does both in one row of calls, without coming back to the helper in
+ * between: what is to be changed lies ready, and is copied over what was read by one more call.
+ * That takes a microsecond or two.
+ *
+ * Were the helper killed in between, the VMM would run again, and then its guest be set back to
+ * what it was: with interrupts in service that it has ended, which keep others away for ever. So
+ * the worker has to go first (haste_worker_goes_first()): the helper can't even die before it is
+ * done.
  */
 #pragma once
 
@@ -29,15 +34,13 @@ struct lapic_change {
     /* It leaves the TSC deadline mode: that clears the initial count, so it takes two turns. */
     bool twice;
 };
-#define LAPIC_CHANGES 2u
 
 /* When that was, CLOCK_MONOTONIC. */
 struct lapic_changed {
-    uint64_t begun_ns; /* just before the first one */
-    uint64_t done_ns;  /* just after the last one */
+    uint64_t begun_ns; /* just before */
+    uint64_t done_ns;  /* just after */
 };
 
-/* Makes up to LAPIC_CHANGES of them, in their order. KVM does not say here what became of them:
- * lapic_get() does. */
-bool lapic_change(struct worker *worker, const struct lapic_change *changes, unsigned count,
+/* KVM does not say here what became of it: lapic_get() does. */
+bool lapic_change(struct worker *worker, const struct lapic_change *change,
                   struct lapic_changed *ret_changed, struct failure *failure);

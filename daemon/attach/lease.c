@@ -3,6 +3,7 @@
 #include "daemon/attach/lease.h"
 
 #include "daemon/attach/deadline.h"
+#include "daemon/attach/haste.h"
 #include "daemon/attach/local-apic.h"
 #include <inttypes.h>
 #include <string.h>
@@ -88,23 +89,6 @@ static bool find_vcpu(struct lease *lease, struct failure *failure)
                                 failure);
 }
 
-/* A lease that nobody knows of any more. A guest has no use for a timer and a pin of the same
- * vector, so this is ours. */
-static bool is_left_over(const struct attach_timer *timer, const struct kvm_ioapic_state *ioapic)
-{
-    uint32_t vector = timer->lvtt & LOCAL_APIC_LVTT_VECTOR;
-    bool periodic = (timer->lvtt & ~LOCAL_APIC_LVTT_VECTOR) == LOCAL_APIC_LVTT_PERIODIC;
-
-    for (unsigned pin = ATTACH_PIN_FIRST; periodic && pin < ATTACH_PINS; pin++) {
-        uint64_t entry = ioapic->redirtbl[pin].bits;
-        if ((entry & (ATTACH_ENTRY_MASKED | ATTACH_ENTRY_LEVEL)) == 0 &&
-            (entry & ATTACH_ENTRY_VECTOR) == vector) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A masked timer that counts may be one that the guest reads the time from. A periodic one always
  * does, though its count reads 0 for the moment between two periods. */
 static bool counts(const struct attach_timer *timer)
@@ -113,18 +97,12 @@ static bool counts(const struct attach_timer *timer)
            ((timer->lvtt & LOCAL_APIC_LVTT_PERIODIC) != 0 && timer->initial != 0);
 }
 
-static bool check_free(struct lease *lease, const struct kvm_ioapic_state *ioapic,
-                       struct failure *failure)
+static bool check_free(struct lease *lease, struct failure *failure)
 {
     struct attach_timer timer = local_apic_timer(&lease->state);
 
     if (!local_apic_is_enabled(&lease->state)) {
         return refuse(lease, "the guest has its local APIC switched off", failure);
-    }
-    if (is_left_over(&timer, ioapic)) {
-        lease->reply->old = unused;
-        lease->reply->old.divide = timer.divide;
-        return true;
     }
     lease->reply->old = timer;
     if ((timer.lvtt & LOCAL_APIC_LVTT_MASKED) == 0) {
@@ -134,9 +112,19 @@ static bool check_free(struct lease *lease, const struct kvm_ioapic_state *ioapi
            refuse(lease, "it counts, though it is masked: the guest may read it", failure);
 }
 
-bool lease_find(struct lease *lease, const struct kvm_ioapic_state *ioapic, struct failure *failure)
+/* See lapic-calls.h. */
+static bool check_haste(const struct lease *lease, struct failure *failure)
 {
-    return find_vcpu(lease, failure) && check_free(lease, ioapic, failure);
+    return haste_worker_goes_first() ||
+           refuse(lease,
+                  "that takes real-time priority, and a CPU that helper and VMM may both use: "
+                  "CAP_SYS_NICE, and no cgroup that forbids it",
+                  failure);
+}
+
+bool lease_find(struct lease *lease, struct failure *failure)
+{
+    return check_haste(lease, failure) && find_vcpu(lease, failure) && check_free(lease, failure);
 }
 
 /* ---- taking it ---- */
@@ -183,7 +171,7 @@ bool lease_take(struct lease *lease, struct failure *failure)
     struct lapic_changed changed, ignored;
     struct failure nothing = {0};
 
-    if (!lapic_change(lease->worker, &change, 1, &changed, failure)) {
+    if (!lapic_change(lease->worker, &change, &changed, failure)) {
         return false;
     }
     uint64_t before_ns = deadline_clock();
@@ -196,12 +184,58 @@ bool lease_take(struct lease *lease, struct failure *failure)
         runs_as_planned(lease, &now, &changed, before_ns, deadline_clock())) {
         return true;
     }
-    lapic_change(lease->worker, &undo, 1, &ignored, &nothing);
+    lapic_change(lease->worker, &undo, &ignored, &nothing);
     return read &&
            refuse(lease,
                   is_ours(&now, &lease->wanted) ? "it does not count nanoseconds as KVM says"
                                                 : "KVM does not keep what is written to it",
                   failure);
+}
+
+/* ---- leases that are left over ---- */
+
+/* Ours, of a pin that is: no guest has a use for a timer and a pin of the same vector. */
+static bool is_left_over(const struct attach_timer *timer, uint64_t entry)
+{
+    return (timer->lvtt & ~LOCAL_APIC_LVTT_VECTOR) == LOCAL_APIC_LVTT_PERIODIC &&
+           (timer->lvtt & LOCAL_APIC_LVTT_VECTOR) == (entry & ATTACH_ENTRY_VECTOR);
+}
+
+static bool sweep_vector(struct lease *lease, uint64_t entry, bool *ret_found,
+                         struct failure *failure)
+{
+    const struct target *target = lease->worker->target;
+    struct kvm_lapic_state state;
+    struct lapic_changed ignored;
+
+    for (unsigned i = 0; i < target->n_vcpus; i++) {
+        struct failure unread = {.status = ATTACH_OK};
+        if (!get(lease, &target->vcpus[i], &state, &unread)) {
+            continue; /* nor was anything ever written to it */
+        }
+        struct attach_timer timer = local_apic_timer(&state);
+        if (is_left_over(&timer, entry)) {
+            struct lapic_change change = change_to(&target->vcpus[i], &unused, &timer);
+            if (!lapic_change(lease->worker, &change, &ignored, failure)) {
+                return false;
+            }
+            *ret_found = true;
+        }
+    }
+    return true;
+}
+
+bool lease_sweep(struct lease *lease, const struct kvm_ioapic_state *ioapic, bool *ret_found,
+                 struct failure *failure)
+{
+    for (unsigned pin = ATTACH_PIN_FIRST; pin < ATTACH_PINS && haste_worker_goes_first(); pin++) {
+        uint64_t entry = ioapic->redirtbl[pin].bits;
+        if ((entry & (ATTACH_ENTRY_MASKED | ATTACH_ENTRY_LEVEL)) == 0 &&
+            !sweep_vector(lease, entry, ret_found, failure)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- changing it ---- */
@@ -225,13 +259,12 @@ static bool get_held(struct lease *lease, const struct attach_lease *held,
     return get(lease, vcpu, ret_state, failure);
 }
 
-bool lease_find_move(struct lease *lease, const struct kvm_ioapic_state *ioapic,
-                     struct failure *failure)
+bool lease_find_move(struct lease *lease, struct failure *failure)
 {
     const struct attach_lease *held = &lease->request->lease;
     struct kvm_lapic_state state;
 
-    if (!get_held(lease, held, &state, failure)) {
+    if (!check_haste(lease, failure) || !get_held(lease, held, &state, failure)) {
         return false;
     }
     struct attach_timer now = local_apic_timer(&state);
@@ -248,7 +281,7 @@ bool lease_find_move(struct lease *lease, const struct kvm_ioapic_state *ioapic,
         lease->state = state;
         return true;
     }
-    return check_free(lease, ioapic, failure);
+    return check_free(lease, failure);
 }
 
 /* What does not change goes on: the count too, with which the next tick comes when it was due. */
@@ -270,24 +303,24 @@ bool lease_move(struct lease *lease, uint32_t *ret_unseen, struct failure *failu
     const struct attach_lease *held = &lease->request->lease;
     unsigned vector = held->ours.lvtt & LOCAL_APIC_LVTT_VECTOR;
     bool same_vcpu = lease->vcpu->id == held->vcpu;
-    struct lapic_change changes[LAPIC_CHANGES];
     struct kvm_lapic_state state;
     struct lapic_changed changed;
-    unsigned count = 0;
 
     if (!get_held(lease, held, &state, failure)) {
         return false;
     }
     struct attach_timer now = local_apic_timer(&state), before = local_apic_timer(&lease->state);
     keep_what_stays(lease, &now);
-    if (!same_vcpu) {
-        changes[count++] = change_to(held_vcpu(lease, held), &held->old, &now);
+    if (!same_vcpu) { /* killed after this: there is no lease any more */
+        struct lapic_change back = change_to(held_vcpu(lease, held), &held->old, &now);
+        if (!lapic_change(lease->worker, &back, &changed, failure)) {
+            return false;
+        }
     }
-    changes[count] = change_to(lease->vcpu, &lease->wanted, &before);
+    struct lapic_change change = change_to(lease->vcpu, &lease->wanted, &before);
     /* As the row reads it, which is later than we have. */
-    changes[count].current = lease->request->period_numerator != 0 || !same_vcpu;
-    count++;
-    if (!lapic_change(lease->worker, changes, count, &changed, failure)) {
+    change.current = lease->request->period_numerator != 0 || !same_vcpu;
+    if (!lapic_change(lease->worker, &change, &changed, failure)) {
         return false;
     }
     if (lease->request->period_numerator != 0) {
@@ -303,7 +336,8 @@ bool lease_move(struct lease *lease, uint32_t *ret_unseen, struct failure *failu
 
 /* ---- giving it back ---- */
 
-bool lease_return(struct lease *lease, const struct attach_lease *held, struct failure *failure)
+bool lease_return(struct lease *lease, const struct attach_lease *held, uint32_t *ret_unseen,
+                  struct failure *failure)
 {
     struct kvm_lapic_state state;
     struct lapic_changed ignored;
@@ -313,12 +347,14 @@ bool lease_return(struct lease *lease, const struct attach_lease *held, struct f
     }
     struct attach_timer now = local_apic_timer(&state);
     struct lapic_change change = change_to(held_vcpu(lease, held), &held->old, &now);
+    *ret_unseen = local_apic_unfinished(&state, held->ours.lvtt & LOCAL_APIC_LVTT_VECTOR);
     change.lvtt = now.lvtt == held->ours.lvtt;
     change.divide = now.divide == held->ours.divide;
-    change.initial = change.current = now.initial == held->ours.initial;
+    change.initial = change.current =
+        now.initial == held->ours.initial && (change.lvtt || change.divide);
     change.twice = false;
     return (!change.lvtt && !change.divide && !change.initial) ||
-           lapic_change(lease->worker, &change, 1, &ignored, failure);
+           lapic_change(lease->worker, &change, &ignored, failure);
 }
 
 bool lease_read(struct lease *lease, struct failure *failure)

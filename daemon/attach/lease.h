@@ -6,7 +6,7 @@
  *
  * Death of the helper: each change is one row of calls (lapic-calls.h) that the worker makes to its
  * end. A lease that was made, and whose maker was killed before the reply, ticks on until the next
- * daemon leases it again: that is how it is known to be left over (lease_find()).
+ * pin is borrowed (lease_sweep()).
  */
 #pragma once
 
@@ -26,22 +26,27 @@ struct lease {
 bool lease_prepare(struct lease *lease, struct worker *worker, const struct attach_request *request,
                    struct attach_lease *reply, struct failure *failure);
 
+/* Gives back leases that nobody knows of any more: of a daemon that was killed, and whose state was
+ * lost, or of a guest that was saved or migrated. They are known by the borrowed pin of their
+ * vector, which is edge-triggered and not masked. */
+bool lease_sweep(struct lease *lease, const struct kvm_ioapic_state *ioapic, bool *ret_found,
+                 struct failure *failure);
+
 /* Finds the one vCPU that the request's entry goes to, and whether its timer is free. Fails with
- * ATTACH_NO_LEASE. @ioapic: tells a lease that was left over by the borrowed pin of its vector. */
-bool lease_find(struct lease *lease, const struct kvm_ioapic_state *ioapic,
-                struct failure *failure);
+ * ATTACH_NO_LEASE. */
+bool lease_find(struct lease *lease, struct failure *failure);
 /* Takes what was found. On failure it is as it was. */
 bool lease_take(struct lease *lease, struct failure *failure);
 
 /* The lease in the request, brought to the request's entry and period, without a gap.
  * @ret_unseen: see struct attach_reply. Fails, with the lease as it was, with ATTACH_NO_LEASE or
  * ATTACH_LEASE_LOST. In two steps: what can fail, and the change. */
-bool lease_find_move(struct lease *lease, const struct kvm_ioapic_state *ioapic,
-                     struct failure *failure);
+bool lease_find_move(struct lease *lease, struct failure *failure);
 bool lease_move(struct lease *lease, uint32_t *ret_unseen, struct failure *failure);
 
 /* Registers that hold what we have written get back what they had; others the guest has written. */
-bool lease_return(struct lease *lease, const struct attach_lease *held, struct failure *failure);
+bool lease_return(struct lease *lease, const struct attach_lease *held, uint32_t *ret_unseen,
+                  struct failure *failure);
 
 /* What the registers of the leased timer are: in `ours` of the reply. */
 bool lease_read(struct lease *lease, struct failure *failure);

@@ -125,6 +125,8 @@ enum attach_status {
 /* Reply flags. */
 #define ATTACH_TICK_DROPPED 1u /* REROUTE, RETURN: the EOI of a tick in flight won't be seen */
 #define ATTACH_LEASED       2u /* BORROW: `lease` is in force */
+/* BORROW: a lease that nobody knew of any more was given back: the guest has had ticks by it. */
+#define ATTACH_LEFT_OVER 4u
 
 struct attach_reply {
     uint32_t magic;
@@ -141,8 +143,8 @@ struct attach_reply {
     uint8_t pic_mask[ATTACH_PICS]; /* READ, LISTEN: its lines that are masked, a bit each */
     uint32_t pit_length; /* READ, LISTEN: of channel 0's period, in the PIT's counts; 0: it is not
                             periodic, or KVM has none */
-    uint32_t
-        unseen; /* REROUTE with LEASE: so many ticks are in the guest whose EOIs won't be seen */
+    uint32_t unseen; /* REROUTE, RETURN with LEASE: so many ticks are in the guest whose EOIs won't
+                        be seen */
     uint64_t reserved;
     struct attach_lease lease;      /* LEASE; READ: `ours` is what the registers are */
     char reason[ATTACH_REASON_MAX]; /* not OK, or BORROW without the lease: what was asked, what was

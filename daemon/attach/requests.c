@@ -3,9 +3,8 @@
  * What each kind of request does: see requests.h.
  *
  * Death of the helper here: eventfds and irqfds go by themselves. The IOAPIC is read and written
- * while the VMM stands still; a helper killed between the two leaves what was; killed when the
- * worker is about to write, what it writes is microseconds old at most; killed after that, before
- * the reply: a pin with an entry and nothing that could raise it.
+ * while the VMM stands still; a helper killed between the two leaves what was (worker_run());
+ * killed after that, before the reply: a pin with an entry and nothing that could raise it.
  */
 #include "daemon/attach/requests.h"
 
@@ -253,13 +252,27 @@ static bool borrow_stopped(struct session *session)
 {
     struct kvm_ioapic_state state;
 
+    bool swept = false;
+
     if (!get_and_tell(session, &state) ||
-        (session->leasing && !lease_find(&session->lease, &state, &session->failure) &&
+        !lease_sweep(&session->lease, &state, &swept, &session->failure) ||
+        (session->leasing && !lease_find(&session->lease, &session->failure) &&
          !do_without_lease(session))) {
         return false;
     }
+    session->reply.flags |= swept ? ATTACH_LEFT_OVER : 0;
     return change_and_set(session, &state, borrow_pin) &&
            (!session->leasing || take_lease(session, &state));
+}
+
+static bool move_lease(struct session *session, struct kvm_ioapic_state *state, uint64_t old_entry)
+{
+    if (lease_move(&session->lease, &session->reply.unseen, &session->failure)) {
+        return true;
+    }
+    state->redirtbl[session->request->pin].bits = old_entry;
+    kvm_set_ioapic(&session->worker, state, &(struct failure){.status = ATTACH_OK});
+    return false;
 }
 
 static bool reroute_stopped(struct session *session)
@@ -267,22 +280,29 @@ static bool reroute_stopped(struct session *session)
     struct kvm_ioapic_state state;
 
     if (!get_and_tell(session, &state) ||
-        (session->leasing && !lease_find_move(&session->lease, &state, &session->failure))) {
+        (session->leasing && !lease_find_move(&session->lease, &session->failure))) {
         return false;
     }
+    uint64_t old_entry = state.redirtbl[session->request->pin].bits;
     return change_and_set(session, &state, replace_entry) &&
-           (!session->leasing ||
-            lease_move(&session->lease, &session->reply.unseen, &session->failure));
+           (!session->leasing || move_lease(session, &state, old_entry));
 }
 
-/* Whatever has become of the pin, the lease is given back. */
+/* Whatever has become of the pin, the lease is given back; and of a pin that is lost nothing is to
+ * be put back. */
 static bool return_stopped(struct session *session)
 {
+    const struct attach_request *request = session->request;
     struct kvm_ioapic_state state;
 
-    return get_and_tell(session, &state) &&
-           (!session->leasing ||
-            lease_return(&session->lease, &session->request->lease, &session->failure)) &&
+    if (!get_and_tell(session, &state) ||
+        (session->leasing && !lease_return(&session->lease, &request->lease, &session->reply.unseen,
+                                           &session->failure))) {
+        return false;
+    }
+    bool lost = !same_route(state.redirtbl[request->pin].bits, request->expected) ||
+                (state.redirtbl[request->pin].bits & ATTACH_ENTRY_MASKED) != 0;
+    return (session->leasing && lost && request->kind == ATTACH_RETURN) ||
            change_and_set(session, &state, replace_entry);
 }
 
@@ -292,7 +312,8 @@ static bool put_back_stopped(struct session *session)
 
     return kvm_finish_get_ioapic(&session->worker, &state, &session->failure) &&
            ((session->reply.flags & ATTACH_LEASED) == 0 ||
-            lease_return(&session->lease, &session->reply.lease, &session->failure)) &&
+            lease_return(&session->lease, &session->reply.lease, &session->reply.unseen,
+                         &session->failure)) &&
            change_and_set(session, &state, put_back);
 }
 
@@ -311,11 +332,13 @@ static bool with_all_stopped(struct session *session, bool (*act)(struct session
     struct world world;
 
     haste_prepare(worker->thread.tid);
-    bool done = world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure);
+    bool done = (worker->gate >= 0 || kvm_make_gate(worker, failure)) &&
+                world_open(&world, worker, failure) && kvm_prepare_get_ioapic(worker, failure);
     deadline_narrow(STALL_MAX_MS);
     done = done && world_stop(&world, failure);
     if (done) {
         haste_begin();
+        deadline_widen(); /* what is begun now is brought to its end */
         done = act(session);
         world_let_go(&world);
         session->reply.stall_ns = world.stall_ns;
@@ -537,7 +560,7 @@ static bool answer(struct session *session)
 static bool prepare_lease(struct session *session)
 {
     session->leasing = (session->request->flags & ATTACH_LEASE) != 0;
-    return !session->leasing ||
+    return (!session->leasing && session->request->kind != ATTACH_BORROW) ||
            lease_prepare(&session->lease, &session->worker, session->request, &session->reply.lease,
                          &session->failure) ||
            do_without_lease(session);
@@ -562,8 +585,10 @@ static void run_with_worker(struct session *session)
 /* That is needed in the VMM's table. */
 static int last_descriptor(const struct session *session)
 {
-    return (session->request->flags & ATTACH_LEASE) != 0 ? target_last_fd(&session->target)
-                                                         : session->target.vm_fd;
+    bool vcpus =
+        session->request->kind == ATTACH_BORROW || (session->request->flags & ATTACH_LEASE) != 0;
+
+    return vcpus ? target_last_fd(&session->target) : session->target.vm_fd;
 }
 
 void request_run(const struct attach_request *request, request_answer_func answer_func, void *data)

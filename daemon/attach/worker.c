@@ -9,6 +9,8 @@
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <linux/futex.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,15 +42,35 @@
 #define HOST_PAUSE_NS      200000
 #define HOST_LONG_PAUSE_NS 5000000
 
+/* What it opens: all that comes with a reply, and the gate. */
+#define CLOSES (ATTACH_FDS + 1)
+
+/* A row of calls, and what they are about. */
+#define ROW_BEFORE 2u
+#define ROW_STEPS  (ROW_BEFORE + WORKER_STEPS + 2u)
+struct row {
+    struct pollfd poll;
+    struct timespec done, patience;
+    uint32_t never; /* what the worker waits for in the end */
+    struct frame frames[ROW_STEPS];
+};
+/* Not a time of any clock. */
+#define NOT_YET (-1)
+/* How long the worker waits in a row for the helper: longer than the VMM is ever stopped, and not
+ * so long that anybody would miss the thread that waits for the worker, if the helper was killed.
+ */
+#define ROW_PATIENCE_NS 110000000
+#define ROW_LONGEST_NS  (UINT64_C(10) * 1000000000)
+
 /* On the host's stack. */
 struct scratch {
     unsigned char data[WORKER_DATA_SIZE];
     uint32_t alive;
     uint32_t tid;
     struct timespec join_timeout;
-    struct frame ends[ATTACH_FDS + 1]; /* the worker's: close() as often as needed, then exit() */
-    struct frame join;                 /* the host's */
-    struct frame row[WORKER_STEPS];    /* the worker's, of worker_run() */
+    struct frame ends[CLOSES + 1]; /* the worker's: close() as often as needed, then exit() */
+    struct frame join;             /* the host's */
+    struct row row;                /* the worker's, of worker_run() */
     struct frame resume;
     unsigned char fpu[FRAME_FPU_MAX] __attribute__((aligned(FRAME_FPU_ALIGN)));
 };
@@ -57,7 +79,7 @@ struct scratch {
 
 static uint64_t first_end(const struct worker *worker)
 {
-    return ADDRESS(worker, ends) + (ATTACH_FDS - worker->closes) * sizeof(struct frame);
+    return ADDRESS(worker, ends) + (CLOSES - worker->closes) * sizeof(struct frame);
 }
 
 static bool lost(const struct worker *worker, struct failure *failure)
@@ -105,6 +127,16 @@ static bool seize_host(struct worker *worker, pid_t tid, struct failure *failure
                 target->pid, target->name, strerror(errno));
 }
 
+/* A thread of an earlier attach, whose helper was killed, and which is on its way out: below its
+ * stack pointer lies what that needs. */
+static bool is_left_over(const struct worker *worker)
+{
+    uint64_t next;
+
+    return !target_read(worker->target, worker->host_registers.rsp, &next, sizeof(next)) ||
+           next == worker->code->sigreturn;
+}
+
 /* Stopped by us, right behind a system call that it was in, with room on its stack. */
 static bool is_host(struct worker *worker)
 {
@@ -115,7 +147,7 @@ static bool is_host(struct worker *worker)
         !tracee_get_signal_mask(&worker->host, &worker->host_mask) || registers->cs != 0x33 ||
         (int64_t)registers->orig_rax < 0 || registers->orig_rax == SYS_ioctl ||
         !target_read(worker->target, registers->rip - 2, bytes, sizeof(bytes)) ||
-        bytes[0] != 0x0f || bytes[1] != 0x05) {
+        bytes[0] != 0x0f || bytes[1] != 0x05 || is_left_over(worker)) {
         return false;
     }
     worker->scratch =
@@ -208,7 +240,7 @@ static bool write_scratch(struct worker *worker, struct failure *failure)
         worker->scratch_size = offsetof(struct scratch, fpu) + fpu_size;
         scratch->alive = WORKER_ALIVE;
         scratch->join_timeout.tv_sec = JOIN_TIMEOUT_S;
-        frame_call(&scratch->ends[ATTACH_FDS], worker->code, worker->scratch, SYS_exit,
+        frame_call(&scratch->ends[CLOSES], worker->code, worker->scratch, SYS_exit,
                    (uint64_t[6]){0});
         frame_call(&scratch->join, worker->code, ADDRESS(worker, resume), SYS_futex, join);
         frame_resume(&scratch->resume, worker->code, &worker->host_registers, worker->host_mask,
@@ -342,7 +374,7 @@ static bool separate_descriptors(struct worker *worker, int last_fd, struct fail
 bool worker_start(struct worker *worker, const struct target *target, const struct code *code,
                   int last_fd, struct failure *failure)
 {
-    *worker = (struct worker){.target = target, .code = code, .pidfd = -1};
+    *worker = (struct worker){.target = target, .code = code, .pidfd = -1, .gate = -1};
     worker->host.state = worker->thread.state = TRACEE_GONE;
     if (!find_host(worker, failure)) {
         return false;
@@ -407,33 +439,125 @@ bool worker_call(struct worker *worker, long number, uint64_t a, uint64_t b, uin
            worker_leave(worker, ret_result, failure);
 }
 
-bool worker_run(struct worker *worker, const struct worker_step *steps, unsigned count,
-                struct failure *failure)
-{
-    struct frame row[WORKER_STEPS];
+/* ---- a row of calls ---- */
 
+void worker_set_gate(struct worker *worker, int fd, int remote)
+{
+    worker->gate = fd;
+    worker->gate_remote = remote;
+}
+
+static bool not_written(const struct worker *worker, struct failure *failure)
+{
+    return fail(failure, ATTACH_INTERNAL, "the memory of process %d could not be written",
+                worker->target->pid);
+}
+
+/* It waits for the gate, with a limit; takes what comes through it, if anything does; makes the
+ * calls; tells when it was done; and waits to be stopped, with a limit. Then it ends. */
+static bool write_row(struct worker *worker, const struct worker_step *steps, unsigned count,
+                      unsigned gated, struct failure *failure)
+{
+    struct row row = {.poll = {worker->gate_remote, POLLIN, 0},
+                      .done = {0, NOT_YET},
+                      .patience = {0, ROW_PATIENCE_NS}};
+    uint64_t here = ADDRESS(worker, row);
+    uint64_t frames = here + offsetof(struct row, frames);
+    struct worker_step all[ROW_STEPS] = {
+        {SYS_ppoll, {here + offsetof(struct row, poll), 1, here + offsetof(struct row, patience)}},
+        {SYS_read,
+         {(uint64_t)worker->gate_remote,
+          frames + (ROW_BEFORE + gated) * sizeof(struct frame) + offsetof(struct frame, rdi),
+          sizeof(uint64_t)}},
+    };
+
+    memcpy(all + ROW_BEFORE, steps, count * sizeof(*steps));
+    all[ROW_BEFORE + gated].arguments[0] = (uint64_t)-1;
+    count += ROW_BEFORE;
+    all[count++] = (struct worker_step){SYS_clock_gettime,
+                                        {CLOCK_MONOTONIC, here + offsetof(struct row, done)}};
+    all[count++] = (struct worker_step){
+        SYS_futex,
+        {here + offsetof(struct row, never), FUTEX_WAIT, 0, here + offsetof(struct row, patience)}};
     for (unsigned i = 0; i < count; i++) {
-        uint64_t next =
-            i + 1 < count ? ADDRESS(worker, row) + (i + 1) * sizeof(row[0]) : first_end(worker);
-        frame_call(&row[i], worker->code, next, (uint64_t)steps[i].number, steps[i].arguments);
+        uint64_t next = i + 1 < count ? frames + (i + 1) * sizeof(struct frame) : first_end(worker);
+        frame_call(&row.frames[i], worker->code, next, (uint64_t)all[i].number, all[i].arguments);
     }
-    if (!target_write(worker->target, ADDRESS(worker, row), row, count * sizeof(row[0]))) {
-        return fail(failure, ATTACH_INTERNAL, "the memory of process %d could not be written",
-                    worker->target->pid);
-    }
-    worker->call.rip = worker->code->syscall_ret + 2; /* the "ret", to the first of them */
-    worker->call.rsp = ADDRESS(worker, row);
+    return target_write(worker->target, here, &row, sizeof(row)) || not_written(worker, failure);
+}
+
+/* From the "ret" behind the call that it was at, to the first frame. */
+static bool start_row(struct worker *worker, struct failure *failure)
+{
+    worker->call.rip = worker->code->syscall_ret + 2;
+    worker->call.rsp = ADDRESS(worker, row) + offsetof(struct row, frames);
     worker->call.orig_rax = (uint64_t)-1;
     return (tracee_set_registers(&worker->thread, &worker->call) &&
             tracee_go_on(&worker->thread, PTRACE_CONT)) ||
            lost(worker, failure);
 }
 
-bool worker_park(struct worker *worker, struct failure *failure)
+static bool is_done(const struct worker *worker, uint64_t *ret_done_ns, bool *ret_gone)
+{
+    struct timespec when;
+
+    *ret_gone = !target_read(worker->target, ADDRESS(worker, row) + offsetof(struct row, done),
+                             &when, sizeof(when));
+    if (*ret_gone || when.tv_nsec == NOT_YET) {
+        return false;
+    }
+    *ret_done_ns = (uint64_t)when.tv_sec * 1000000000 + (uint64_t)when.tv_nsec;
+    return true;
+}
+
+/* What is in the gate, nobody has taken. */
+static bool take_back(const struct worker *worker)
+{
+    uint64_t ignored;
+
+    return read(worker->gate, &ignored, sizeof(ignored)) == (ssize_t)sizeof(ignored);
+}
+
+/* It comes to its end by itself, within its patience, unless it is kept from running. What was
+ * taken through the gate must not be left alone before: the VMM would run again under it. So no
+ * deadline holds here but ROW_LONGEST_NS, which only a host that is about to break down gets to. */
+static bool wait_done(struct worker *worker, uint64_t *ret_done_ns, struct failure *failure)
+{
+    uint64_t until = deadline_clock() + ROW_LONGEST_NS;
+    bool gone = false;
+
+    while (!is_done(worker, ret_done_ns, &gone) && !gone && deadline_clock() < until) {
+        sched_yield();
+    }
+    return *ret_done_ns != 0 || lost(worker, failure);
+}
+
+static bool park(struct worker *worker, struct failure *failure)
 {
     tracee_interrupt(&worker->thread);
     return wait_interrupted(worker, &worker->thread, failure) &&
            (worker->thread.state == TRACEE_STOPPED || lost(worker, failure));
+}
+
+bool worker_run(struct worker *worker, const struct worker_step *steps, unsigned count,
+                unsigned gated, uint64_t *ret_done_ns, struct failure *failure)
+{
+    uint64_t through = steps[gated].arguments[0];
+
+    take_back(worker); /* an eventfd would add it */
+    *ret_done_ns = 0;
+    if (!write_row(worker, steps, count, gated, failure) || !start_row(worker, failure)) {
+        return false;
+    }
+    bool sent = write(worker->gate, &through, sizeof(through)) == (ssize_t)sizeof(through);
+    if (!wait_done(worker, ret_done_ns, failure) || !park(worker, failure)) {
+        return false;
+    }
+    return (sent && !take_back(worker)) || fail(failure, ATTACH_TIMED_OUT,
+                                                "process %d was not written to in time: the host "
+                                                "is overloaded; it goes on as it was, "
+                                                "try again",
+                                                worker->target->pid);
 }
 
 bool worker_will_close(struct worker *worker, int fd, struct failure *failure)
@@ -444,7 +568,7 @@ bool worker_will_close(struct worker *worker, int fd, struct failure *failure)
         return true;
     }
     frame_call(&frame, worker->code, first_end(worker), SYS_close, (uint64_t[6]){(uint64_t)fd});
-    if (worker->closes == ATTACH_FDS ||
+    if (worker->closes == CLOSES ||
         !target_write(worker->target, first_end(worker) - sizeof(frame), &frame, sizeof(frame))) {
         return fail(failure, ATTACH_INTERNAL, "the memory of process %d could not be written",
                     worker->target->pid);
@@ -479,6 +603,9 @@ void worker_end(struct worker *worker)
     }
     if (worker->pidfd >= 0 && worker->pidfd != worker->target->pidfd) {
         close(worker->pidfd);
+    }
+    if (worker->gate >= 0) {
+        close(worker->gate);
     }
     free(worker->saved);
 }

@@ -35,7 +35,7 @@
 /* For arguments of calls. */
 #define WORKER_DATA_SIZE 2048u
 /* The longest row of calls. */
-#define WORKER_STEPS 11u
+#define WORKER_STEPS 4u
 
 /* One of a row of system calls. */
 struct worker_step {
@@ -51,6 +51,7 @@ struct worker {
     int pidfd;      /* whose descriptors are the worker's */
     pid_t pid_seen; /* the VMM's process, as the VMM itself sees it */
     bool own_descriptors;
+    int gate, gate_remote;
     unsigned closes; /* descriptors to be closed on its way out */
     uint64_t data;   /* address of WORKER_DATA_SIZE bytes in the VMM, zero at first */
 
@@ -75,13 +76,17 @@ bool worker_enter(struct worker *worker, long number, uint64_t a, uint64_t b, ui
                   struct failure *failure);
 bool worker_leave(struct worker *worker, long *ret_result, struct failure *failure);
 
-/* Makes up to WORKER_STEPS of them in a row, without coming back to the helper, and in the end, if
- * worker_park() was not called in time, whatever happens to the helper, ends. Results are not seen.
- */
+/* Makes up to WORKER_STEPS calls in a row, in one go. The first argument of step @gated, a
+ * descriptor other than 0, is put in at the last moment, by the helper's write to the gate: were
+ * the helper to die before, the call would fail, and do nothing. If haste_worker_goes_first(), it
+ * can't die between that and the end of the row. Results are not seen. @ret_done_ns:
+ * CLOCK_MONOTONIC. Needs worker_set_gate(). */
 bool worker_run(struct worker *worker, const struct worker_step *steps, unsigned count,
-                struct failure *failure);
-/* It stops, where it is in such a row, or behind it. */
-bool worker_park(struct worker *worker, struct failure *failure);
+                unsigned gated, uint64_t *ret_done_ns, struct failure *failure);
+
+/* The gate: an eventfd that both have: @remote is its number in the worker. Non-blocking, its count
+ * 0. It becomes the worker's. */
+void worker_set_gate(struct worker *worker, int fd, int remote);
 
 /* @fd, which the worker has opened, is closed when it ends. */
 bool worker_will_close(struct worker *worker, int fd, struct failure *failure);

@@ -193,32 +193,36 @@ void supervisor_set_rate(struct supervisor *s, uint64_t now, uint64_t length,
 }
 
 /* How many of @taken were ticks of a period that began at @start? At most as many as came since. */
-static uint64_t taken_since(const struct supervisor *s, uint64_t start, uint64_t now,
-                            uint64_t taken)
+static uint64_t taken_since(const struct supervisor_clock *clock, uint64_t length, uint64_t start,
+                            uint64_t now, uint64_t taken)
 {
-    uint64_t passed = (uint64_t)((u128)(now - start) * s->clock.hz / NS_PER_S);
+    uint64_t passed = (uint64_t)((u128)(now - start) * clock->hz / NS_PER_S);
 
-    return min_u64(taken, passed / s->length);
+    return min_u64(taken, passed / length);
 }
 
 void supervisor_start(struct supervisor *s, const struct supervisor_clock *clock, uint64_t length,
                       uint64_t start, uint64_t now, uint64_t taken)
 {
-    int64_t missing = (int64_t)((u128)s->counts.backlog * s->last_length * clock->hz / s->clock.hz);
+    uint64_t ours = taken_since(clock, length, start, now, taken);
 
+    account(s, start);
+    s->counts.acknowledged += taken - ours;
+    s->owed -= (int64_t)((taken - ours) * s->last_length);
+    u128 missing = (u128)ticks_owed(s, s->owed) * s->last_length;
+
+    s->owed = s->owed_at_last = (int64_t)(missing * clock->hz / s->clock.hz);
     s->clock = *clock;
     s->length = s->last_length = length;
     s->learned = LEARNED_STATE;
     s->epoch_ns = s->now_ns = start;
     s->elapsed = s->since_tick = 0;
-    s->owed = s->owed_at_last = missing;
     s->catching_up = false;
     s->slot_ns = 0;
     speed_init(&s->speed); /* it has counted by another clock */
     s->counted = 0;
     forget_least(s);
-    s->unattributed = taken_since(s, start, now, taken);
-    s->counts.acknowledged += taken - s->unattributed;
+    s->unattributed = ours;
 }
 
 void supervisor_owe(struct supervisor *s, uint64_t since)

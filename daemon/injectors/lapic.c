@@ -88,8 +88,11 @@ static void watch(struct lapic *lapic)
         lapic->hv_timer = hv_timer_new(lapic->pid, lapic->pin.lease.vcpu, &error);
     }
     if (error != NULL) {
-        g_warning("process %d: what the guest does with its local APIC timer can't be seen: %s",
-                  (int)lapic->pid, error->message);
+        g_warning("process %d: KVM's trace events can't be had, so %s: %s", (int)lapic->pid,
+                  lapic->watch == NULL
+                      ? "a guest that begins to use its local APIC timer is noticed late"
+                      : "what runs its local APIC timer is known from the host's module only",
+                  error->message);
     }
 }
 
@@ -173,6 +176,9 @@ static void on_lease_ended(struct attach_result *result, const GError *error, gp
         lapic->pin.leased = FALSE;
         paced = pin_copy(&lapic->pin);
         lapic->pin.injector.gone = paced != NULL;
+    }
+    if (paced != NULL) {
+        paced->unseen = result->unseen;
     }
     if (paced == NULL) {
         problem = error != NULL

@@ -16,7 +16,8 @@ struct pin {
     gboolean lost;
     gboolean leased;           /* with the local APIC timer of the vCPU that it goes to: */
     struct attach_lease lease; /* put back with it */
-    int references;            /* the engine's, and those of requests under way */
+    unsigned return_again_s;
+    int references; /* the engine's, and those of requests under way */
 };
 
 /* Takes the descriptors of @result, a BORROW's, and refers to @queue. */

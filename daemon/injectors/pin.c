@@ -120,16 +120,50 @@ void pin_check(struct injector *injector, injector_checked_func done, gpointer u
 
 /* ---- putting it back ---- */
 
+/* A lease must not stay: its timer would go on ticking with nobody to know of it. */
+#define RETURN_AGAIN_S 1u
+#define RETURN_LAST_S  64u
+
+static void give_back(struct pin *pin);
+
+static gboolean on_give_back_again(gpointer user_data)
+{
+    give_back(user_data);
+    return G_SOURCE_REMOVE;
+}
+
 /* A VM that is gone, or a pin that the guest has taken back, leaves nothing to put back. */
 static void on_returned(struct attach_result *result, const GError *error, gpointer user_data)
 {
     struct pin *pin = user_data;
     g_autoptr(AttachResult) owned = result;
 
+    if (error != NULL && pin->leased &&
+        !g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID)) {
+        g_warning(
+            "a guest's local APIC timer can't be given back, and ticks on; trying again in %u "
+            "s: %s",
+            pin->return_again_s, error->message);
+        g_timeout_add_seconds(pin->return_again_s, on_give_back_again, pin);
+        pin->return_again_s = MIN(2 * pin->return_again_s, RETURN_LAST_S);
+        return;
+    }
     if (error != NULL) {
         g_debug("IOAPIC pin %u is not put back: %s", pin->pin, error->message);
     }
     pin_unref(pin);
+}
+
+static void give_back(struct pin *pin)
+{
+    struct attach_job job = {.kind = ATTACH_RETURN,
+                             .pin = pin->pin,
+                             .entry = pin->old_entry,
+                             .expected = pin->entry,
+                             .leased = pin->leased,
+                             .lease = pin->lease};
+
+    attach_queue_run(pin->queue, &job, on_returned, pin);
 }
 
 static void close_descriptor(int *fd)
@@ -143,12 +177,6 @@ static void close_descriptor(int *fd)
 void pin_free(struct injector *injector)
 {
     struct pin *pin = (struct pin *)injector;
-    struct attach_job job = {.kind = ATTACH_RETURN,
-                             .pin = pin->pin,
-                             .entry = pin->old_entry,
-                             .expected = pin->entry,
-                             .leased = pin->leased,
-                             .lease = pin->lease};
 
     /* With the last copies go the irqfds. */
     close_descriptor(&pin->trigger_fd);
@@ -158,7 +186,8 @@ void pin_free(struct injector *injector)
     if ((pin->lost || injector->gone) && !pin->leased) {
         pin_unref(pin);
     } else {
-        attach_queue_run(pin->queue, &job, on_returned, pin);
+        pin->return_again_s = RETURN_AGAIN_S;
+        give_back(pin);
     }
 }
 
@@ -204,6 +233,7 @@ void pin_init(struct pin *pin, struct attach_queue *queue, gboolean edge, uint64
     pin->injector.tick_in_flight =
         (result->entries[result->pin] & ATTACH_ENTRY_REMOTE_IRR) != 0; /* an earlier daemon's */
     pin->queue = attach_queue_ref(queue);
+    pin->injector.ticked_on = result->left_over;
     pin->pin = result->pin;
     pin->old_entry = result->old_entry;
     pin->entry = entry;

@@ -410,6 +410,7 @@ static void test_killed(void)
 
     for (unsigned at = 1; attach_killed_at(&job, at);
          at += 1 + (unsigned)g_test_rand_int_range(0, 4)) {
+        g_test_message("killed at its chance %u", at);
         g_assert_true(qemu_is_alive(qemu));
         g_assert_true(qemu_rtc_goes_on(qemu));
     }

@@ -58,6 +58,8 @@ void await_ticks(struct rig *rig, guint vector, guint count, double seconds);
 hvapi_statistics catch_up_and_stop(struct rig *rig);
 /* The same, and of @vector the guest has counted what was acknowledged. */
 void assert_nothing_lost(struct rig *rig, guint vector);
+/* The same, but for @slack ticks of which it is not known whether they were taken. */
+void assert_little_lost(struct rig *rig, guint vector, guint slack);
 
 /* The guest counts no more at @vector; what was still on its way has come. */
 void await_no_ticks(struct rig *rig, guint vector);
