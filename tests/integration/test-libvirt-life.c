@@ -217,6 +217,26 @@ static void test_libvirtd_late(void)
     rig_down(&rig);
 }
 
+/* Where the configuration says so, ticks go on after a reset. */
+static void test_reset_kept(void)
+{
+    struct rig rig;
+
+    rig_boot(&rig, &(struct machine_options){0});
+    fixture_reconfigure(&rig.fixture, "{\"guest_reset\": \"keep\"}");
+    g_free(ctl(&rig, DONE, ENABLE));
+    await_ticks(&rig, VECTOR, 200, 20);
+    for (guint i = 0; i < 3; i++) {
+        run(&rig, VIRSH "reset guest");
+        await(30, machine_boots(&rig.machine) == 2 + i, "the guest has started again");
+        await(20, status_is(&rig, "emulated_timer_control", CONTROL), "it is enabled still");
+        uint64_t acknowledged = statistics().acknowledged;
+        await_ticks(&rig, VECTOR, 1000, 20);
+        await(20, statistics().acknowledged >= acknowledged + 900, "they are heard");
+    }
+    rig_down(&rig);
+}
+
 void add_life_tests(void)
 {
     g_test_add_func("/libvirt/suspend", test_suspend);
@@ -225,6 +245,7 @@ void add_life_tests(void)
     g_test_add_data_func("/libvirt/reset/by-guest", NULL, test_reset_by_guest);
     g_test_add_data_func("/libvirt/reset/by-guest/bios", "bios", test_reset_by_guest);
     g_test_add_func("/libvirt/reset/by-virsh", test_reset_by_virsh);
+    g_test_add_func("/libvirt/reset/kept", test_reset_kept);
     g_test_add_func("/libvirt/end", test_end);
     g_test_add_func("/libvirt/libvirtd/killed", test_libvirtd_killed);
     g_test_add_func("/libvirt/libvirtd/end-unseen", test_end_unseen);
