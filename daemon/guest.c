@@ -80,8 +80,10 @@ gboolean guest_deliver_with(struct guest *guest, struct injector *injector, uint
 {
     struct ticker_policy policy = guest_effective_policy(guest);
     /* After a restart the counts are of the period that is only about to be set. */
-    struct period period =
-        guest->partition.period.numerator != 0 ? guest->partition.period : guest->change.period;
+    struct period period = guest->partition.period;
+    if (period.numerator == 0 && guest->change.period.numerator != 0) {
+        period = guest->change.period;
+    }
     struct engine_past past = {guest->counts, period, injector->ticked_on ? 0 : since_ns};
 
     guest->delivery =
