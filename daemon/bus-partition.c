@@ -298,6 +298,7 @@ static gboolean on_get_statistics(BusPartition *self, GDBusMethodInvocation *inv
         {"in_flight", r.ticks.in_flight},
         {"backlog", r.ticks.backlog},
         {"skipped", r.ticks.skipped},
+        {"clock_behind_ns", r.behind_ns},
         {"lateness_p50_ns", r.lateness.p50_ns},
         {"lateness_p99_ns", r.lateness.p99_ns},
         {"lateness_max_ns", r.lateness.max_ns},

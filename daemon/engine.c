@@ -205,6 +205,7 @@ void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
         ticker_advance(&published.ticker, now);
     }
     ret_reading->ticks = published.ticker.counts;
+    ret_reading->behind_ns = ticker_behind_ns(&published.ticker.counts, published.ticker.period);
     ret_reading->closed_loop = published.ticker.closed_loop;
     ret_reading->began_ns = published.ticker.next_ns > published.ticker.step_ns
                                 ? published.ticker.next_ns - published.ticker.step_ns

@@ -45,6 +45,7 @@ typedef void (*engine_event_func)(enum engine_event event, gpointer user_data);
 
 struct engine_reading {
     struct ticker_counts ticks; /* one consistent snapshot, as of now */
+    uint64_t behind_ns;         /* what a clock that counts them is behind: ticker_behind_ns() */
     struct lateness_reading lateness;
     bool closed_loop;
     uint64_t began_ns; /* the period that is under way; 0: not known */

@@ -9,6 +9,7 @@ static void keep_counts(struct guest *guest, const struct ticker_counts *counts)
     guest->counts = *counts;
     guest->counts.skipped += counts->in_flight + counts->backlog;
     guest->counts.in_flight = guest->counts.backlog = 0;
+    guest->counts.lost_ns = 0;
 }
 
 static void on_stopped(const struct engine_reading *last, gpointer user_data)

@@ -268,7 +268,10 @@ void guest_read(struct guest *guest, struct engine_reading *ret_reading)
     if (guest->delivery != NULL) {
         engine_read(delivery_timer(guest->delivery), ret_reading);
     } else {
-        *ret_reading = (struct engine_reading){.ticks = guest->counts};
+        *ret_reading = (struct engine_reading){
+            .ticks = guest->counts,
+            .behind_ns = ticker_behind_ns(&guest->counts, guest->partition.period),
+        };
     }
 }
 

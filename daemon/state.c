@@ -120,6 +120,7 @@ static void read_counts(json_object *object, struct guest_memory *guest)
         .in_flight = get_number(object, "in_flight"),
         .backlog = get_number(object, "backlog"),
         .skipped = get_number(object, "skipped"),
+        .lost_ns = get_number(object, "lost_ns"),
     };
     uint64_t start_ns = get_number(object, "start_ns");
 
@@ -390,6 +391,7 @@ static void add_counts(json_object *object, const struct ticker_counts *c, uint6
     add_number(counts, "in_flight", c->in_flight);
     add_number(counts, "backlog", c->backlog);
     add_number(counts, "skipped", c->skipped);
+    add_number(counts, "lost_ns", c->lost_ns);
     add_number(counts, "start_ns", start_ns);
     json_object_object_add(object, "counts", counts);
 }

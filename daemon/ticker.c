@@ -64,10 +64,26 @@ void ticker_init(struct ticker *t, const struct ticker_policy *policy, bool clos
     t->feedback_timeout_ns = feedback_timeout_ns;
 }
 
+uint64_t ticker_behind_ns(const struct ticker_counts *counts, struct period period)
+{
+    return counts->lost_ns + (uint64_t)((u128)counts->backlog * period.numerator /
+                                        (period.denominator != 0 ? period.denominator : 1));
+}
+
+/* Exactly, however many pieces it comes in. */
+static void lose(struct ticker *t, uint64_t ticks)
+{
+    u128 parts = (u128)ticks * t->period.numerator + t->lost_part;
+
+    t->counts.lost_ns += (uint64_t)(parts / t->period.denominator);
+    t->lost_part = (uint64_t)(parts % t->period.denominator);
+}
+
 static void skip(struct ticker *t, uint64_t ticks)
 {
     t->counts.backlog -= ticks;
     t->counts.skipped += ticks;
+    lose(t, ticks);
     if (t->counts.backlog == 0) {
         t->catching_up = false;
         t->slot = false;
@@ -134,6 +150,7 @@ void ticker_start(struct ticker *t, uint64_t now, struct period period)
         t->counts.backlog = restated;
     }
     t->period = period;
+    t->lost_part = 0;
     derive(t);
     skip_what_is_over(t);
     t->catching_up = t->catching_up && t->counts.backlog > 0;
@@ -149,6 +166,7 @@ void ticker_stop(struct ticker *t, uint64_t now)
 {
     ticker_advance(t, now);
     skip(t, t->counts.backlog);
+    t->counts.lost_ns = 0;
     t->running = false;
 }
 
@@ -316,6 +334,7 @@ void ticker_reset_backlog(struct ticker *t, uint64_t now)
 {
     ticker_advance(t, now);
     skip(t, t->counts.backlog);
+    t->counts.lost_ns = 0;
 }
 
 void ticker_assume_taken(struct ticker *t)
@@ -331,4 +350,5 @@ void ticker_guest_reset(struct ticker *t, uint64_t now)
     skip(t, t->counts.backlog);
     t->counts.skipped += t->counts.in_flight;
     t->counts.in_flight = 0;
+    t->counts.lost_ns = 0;
 }

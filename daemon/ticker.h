@@ -46,7 +46,14 @@ struct ticker_counts {
     uint64_t in_flight;    /* raised, not yet acknowledged: 0 or 1 */
     uint64_t backlog;      /* missed, to be made up */
     uint64_t skipped;      /* given up */
+    /* The time that skipped ticks stood for, since the timer began or its backlog was reset: so far
+     * a clock that counts the ticks stays behind. */
+    uint64_t lost_ns;
 };
+
+/* How far a clock that counts these ticks is behind, as far as is known: what is yet to be made up,
+ * and what never will be. @period: that of the backlog; numerator 0: not known. */
+uint64_t ticker_behind_ns(const struct ticker_counts *counts, struct period period);
 
 struct ticker {
     struct ticker_counts counts;
@@ -71,6 +78,8 @@ struct ticker {
     uint64_t schedule_frozen_ns;  /* and its schedule: later, if started meanwhile */
     uint64_t unanswered_ns;       /* since when the tick in flight waits, suspends left out */
     uint64_t feedback_timeout_ns; /* 0: wait for an acknowledgement for ever */
+
+    uint64_t lost_part; /* of a nanosecond, what counts.lost_ns leaves out: / period.denominator */
 
     /* Derived from period and policy. */
     uint64_t step_ns; /* whole nanoseconds of the period, and what is left over */
@@ -134,7 +143,7 @@ void ticker_thaw(struct ticker *t, uint64_t now);
 /* A backlog that was only observed is given up, not replayed, when the mode changes. */
 void ticker_set_policy(struct ticker *t, const struct ticker_policy *policy, uint64_t now);
 
-/* Gives the backlog up. */
+/* Gives the backlog up: the guest's clock was set. */
 void ticker_reset_backlog(struct ticker *t, uint64_t now);
 
 /* The route is changed: a tick still in flight stays with the guest, which will take it, but its

@@ -177,6 +177,7 @@ static gboolean read_statistics(CtlPartition *p, GError **error)
         {"in_flight", &s->in_flight},
         {"backlog", &s->backlog},
         {"skipped", &s->skipped},
+        {"clock_behind_ns", &s->clock_behind_ns},
         {"lateness_p50_ns", &s->lateness_p50_ns},
         {"lateness_p99_ns", &s->lateness_p99_ns},
         {"lateness_max_ns", &s->lateness_max_ns},

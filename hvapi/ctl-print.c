@@ -134,6 +134,7 @@ static json_object *status_to_json(const CtlPartition *p)
         json_object_object_add(object, "supervision", supervision_to_json(p->supervision));
     }
     json_object_object_add(object, "ticks", ticks_to_json(&p->statistics));
+    add_number(object, "clock_behind_us", (double)p->statistics.clock_behind_ns / 1000);
     json_object_object_add(object, "lateness_us", lateness_to_json(&p->statistics));
     add_integer(object, "attach_stall_us", hvt_dbus_partition_get_attach_stall_us(proxy));
     if (*hvt_dbus_partition_get_problem(proxy) != '\0') {
@@ -283,6 +284,7 @@ static void print_statistics(const hvapi_statistics *s)
     print_line("  in flight", "%" PRIu64, s->in_flight);
     print_line("  backlog", "%" PRIu64, s->backlog);
     print_line("  skipped", "%" PRIu64, s->skipped);
+    print_line("Clock", "%.3f ms behind", (double)s->clock_behind_ns / 1000000);
     print_line("Lateness", "p50 %.1f us, p99 %.1f us, max %.1f us",
                (double)s->lateness_p50_ns / 1000, (double)s->lateness_p99_ns / 1000,
                (double)s->lateness_max_ns / 1000);

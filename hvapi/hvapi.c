@@ -117,6 +117,7 @@ static void read_statistics(GVariant *dict, hvapi_statistics *ret_statistics)
         {"in_flight", &ret_statistics->in_flight},
         {"backlog", &ret_statistics->backlog},
         {"skipped", &ret_statistics->skipped},
+        {"clock_behind_ns", &ret_statistics->clock_behind_ns},
         {"lateness_p50_ns", &ret_statistics->lateness_p50_ns},
         {"lateness_p99_ns", &ret_statistics->lateness_p99_ns},
         {"lateness_max_ns", &ret_statistics->lateness_max_ns},

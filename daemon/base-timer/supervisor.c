@@ -106,6 +106,7 @@ static void skip(struct supervisor *s, uint64_t ticks)
     int64_t counts = (int64_t)(ticks * s->last_length);
 
     s->counts.skipped += ticks;
+    s->counts.lost_ns += supervisor_ns(s, (uint64_t)counts);
     s->owed -= counts;
     s->owed_at_last -= counts;
     s->least[0] -= counts;
@@ -117,6 +118,13 @@ static void give_up(struct supervisor *s)
 {
     skip(s, ticks_owed(s, s->owed));
     s->catching_up = false;
+}
+
+/* The guest's clock was set: nothing of what was lost matters any more. */
+static void begin_anew(struct supervisor *s)
+{
+    give_up(s);
+    s->counts.lost_ns = 0;
 }
 
 static void count(struct supervisor *s)
@@ -389,7 +397,7 @@ void supervisor_event(struct supervisor *s, const struct base_event *event)
         handled(s, event->pending);
         break;
     case BASE_EVENT_CLOCK_SET:
-        give_up(s);
+        begin_anew(s);
         break;
     case BASE_EVENT_NONE:
         break;
@@ -496,14 +504,14 @@ void supervisor_set_policy(struct supervisor *s, const struct ticker_policy *pol
 void supervisor_reset_backlog(struct supervisor *s, uint64_t now)
 {
     account(s, now);
-    give_up(s);
+    begin_anew(s);
     count(s);
 }
 
 void supervisor_guest_reset(struct supervisor *s, uint64_t now)
 {
     account(s, now);
-    give_up(s);
+    begin_anew(s);
     s->handled_n = 0;
     s->polls = false;
     s->polled = s->polled_of = 0;

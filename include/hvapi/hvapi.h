@@ -114,6 +114,8 @@ typedef struct {
     uint64_t in_flight;       /* raised, not yet taken: 0 or 1 */
     uint64_t backlog;         /* missed, to be made up */
     uint64_t skipped;         /* given up */
+    uint64_t clock_behind_ns; /* what a clock that counts the ticks is behind: backlog and skipped,
+                                 since the timer began or its backlog was reset */
     uint64_t lateness_p50_ns; /* from the moment a tick should be raised to its raising; */
     uint64_t lateness_p99_ns; /*   percentiles are upper bounds, within an eighth of the value */
     uint64_t lateness_max_ns;

@@ -21,8 +21,8 @@ struct stand_in {
 static GVariant *all_zero_statistics(void)
 {
     static const char *const keys[] = {
-        "due",     "injected",        "acknowledged",    "in_flight",      "backlog",
-        "skipped", "lateness_p50_ns", "lateness_p99_ns", "lateness_max_ns"};
+        "due",     "injected",        "acknowledged",    "in_flight",       "backlog",
+        "skipped", "clock_behind_ns", "lateness_p50_ns", "lateness_p99_ns", "lateness_max_ns"};
     g_auto(GVariantBuilder) builder = G_VARIANT_BUILDER_INIT(G_VARIANT_TYPE("a{st}"));
 
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {

@@ -80,6 +80,7 @@ static void test_status(void)
     for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_assert_cmpint(json_object_get_type(member(status, rows[i].path)), ==, rows[i].type);
     }
+    assert_number(status, "clock_behind_us", 0);
     member(status, "lateness_us.p50");
     member(status, "lateness_us.p99");
     member(status, "lateness_us.max");
@@ -164,6 +165,7 @@ static void test_reset_backlog(void)
                     DONE);
     hold_model(&f, 60 * G_USEC_PER_SEC);
     test_wait_until(10, hvapi_get_statistics(1, &s) == HV_STATUS_SUCCESS && s.backlog >= 100);
+    g_assert_cmpuint(s.clock_behind_ns, ==, s.backlog * 1000000);
     g_assert_cmpint(fixture_run(&f, NULL, "hvtimerctl reset-backlog m0"), ==, DONE);
     /* The engine obeys as soon as it runs. */
     test_wait_until(10, hvapi_get_statistics(1, &s) == HV_STATUS_SUCCESS && s.skipped >= 100);

@@ -143,6 +143,22 @@ static void test_late_rtc(void)
     clock_sim_down(&sim);
 }
 
+static uint64_t behind_ns(struct clock_sim *sim)
+{
+    clock_sim_look(sim);
+    return ticker_behind_ns(&sim->supervisor.counts, supervisor_period(&sim->supervisor));
+}
+
+/* What is told of the guest's clock is so, to three ticks. */
+static void assert_behind_is_known(struct clock_sim *sim)
+{
+    double told_s = (double)behind_ns(sim) / 1e9;
+
+    g_test_message("behind %.3f s, told %.3f s", clock_sim_behind(sim) / 32768, told_s);
+    g_assert_cmpfloat(ABS(told_s - clock_sim_behind(sim) / 32768), <=,
+                      3.0 * (double)sim->options.length / 32768);
+}
+
 /* The losses that are told are those of the guest. */
 static void test_observe(void)
 {
@@ -165,6 +181,7 @@ static void test_observe(void)
     g_assert_cmpfloat(ABS((double)(c->backlog + c->skipped + c->in_flight - ahead) - lost), <,
                       2); /* a tick is cut off at each end */
     g_assert_cmpuint(c->backlog + c->in_flight, <=, 1025);
+    assert_behind_is_known(&sim);
     clock_sim_down(&sim);
 }
 
@@ -231,6 +248,9 @@ static void test_limit(void)
     g_assert_cmpfloat(clock_sim_behind(&sim) / HZ_64, >=, 640 - 32 - 3);
     g_assert_cmpfloat(clock_sim_behind(&sim) / HZ_64, <=, 640 - 32 + 3);
     g_assert_cmpuint(sim.supervisor.counts.skipped, >=, 640 - 32 - 3);
+    assert_behind_is_known(&sim);
+    supervisor_reset_backlog(&sim.supervisor, sim.now);
+    g_assert_cmpuint(behind_ns(&sim), ==, 0); /* its clock was set */
     clock_sim_down(&sim);
 }
 

@@ -177,6 +177,29 @@ static void test_limit(void)
     assert_counts(&rig, 10, 0, 1, 1, 8);
 }
 
+/* How far a clock that counts the ticks is behind: what is made up is not, what was given up stays
+ * until the clock is set. */
+static void test_clock_behind(void)
+{
+    struct rig rig;
+
+    rig_init(&rig, policy_of(TICKER_CATCHUP, 1, 100, 10), ms(1));
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 0);
+    rig_hold(&rig, T(101000)); /* backlog 10, skipped 90 */
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 100000000);
+    rig_run(&rig, T(109500));
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 90000000);
+    ticker_start(&rig.t, T(109500), ms(2)); /* at another rate it is the same time */
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 90000000);
+    ticker_reset_backlog(&rig.t, T(109600));
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 0);
+    g_assert_cmpuint(rig.t.counts.skipped, ==, 90);
+
+    rig_hold(&rig, T(150000));
+    ticker_stop(&rig.t, T(150000));
+    g_assert_cmpuint(ticker_behind_ns(&rig.t.counts, rig.t.period), ==, 0);
+}
+
 /* The limit as the last tick before a very long outage saw it: no overflow, all accounted for. */
 static void test_very_long_outage(void)
 {
@@ -373,6 +396,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ticker/threshold/below", test_below_threshold);
     g_test_add_func("/ticker/threshold/above", test_above_threshold);
     g_test_add_func("/ticker/limit", test_limit);
+    g_test_add_func("/ticker/clock-behind", test_clock_behind);
     g_test_add_func("/ticker/very-long-outage", test_very_long_outage);
     g_test_add_func("/ticker/lazy", test_lazy);
     g_test_add_func("/ticker/observe", test_observe);
