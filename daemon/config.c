@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME_MAX_LENGTH 64   /* characters: of a model */
 #define URI_MAX_LENGTH  1024 /* characters */
@@ -84,7 +85,8 @@ static const struct config_key keys[] = {
     {"libvirt", config_read_text, FIELD(libvirt), .max = URI_MAX_LENGTH, .accepts = is_connection,
      .wanted = "the URI of a libvirt connection, such as \"qemu:///system\", or \"none\""},
     {"attach_helper", config_read_text, FIELD(attach_helper), .max = PATH_MAX_LENGTH,
-     .accepts = g_path_is_absolute, .wanted = "the absolute path of hvtimer-attach"},
+     .accepts = g_path_is_absolute,
+     .wanted = "the absolute path of hvtimer-attach, or of the socket that it is had by"},
     {"state_directory", config_read_text, FIELD(state_directory), .max = PATH_MAX_LENGTH,
      .accepts = g_path_is_absolute, .wanted = "the absolute path of a directory"},
     {"pins", read_pins, FIELD(pins)},
@@ -93,6 +95,12 @@ static const struct config_key keys[] = {
 static const struct config_table table = CONFIG_TABLE(keys);
 
 /* ---- the files ---- */
+
+/* Who is root can do what it does, and starts it; who is not, has it started. */
+const char *config_default_attach_helper(void)
+{
+    return geteuid() == 0 ? LIBEXECDIR "/hvtimer-attach" : RUNSTATEDIR "/hvtimer-attach.sock";
+}
 
 struct config *config_new_default(void)
 {
@@ -107,7 +115,7 @@ struct config *config_new_default(void)
         .policy = TICKER_POLICY_DEFAULT,
         .models = g_new0(char *, 1),
         .libvirt = g_strdup("qemu:///system"),
-        .attach_helper = g_strdup(LIBEXECDIR "/hvtimer-attach"),
+        .attach_helper = g_strdup(config_default_attach_helper()),
         .state_directory = g_strdup(RUNSTATEDIR "/hvtimer"),
         .pins = {.pins = {23, 22, 21, 20, 19, 18, 17, 16}, .length = 8},
         .domains = config_domains_new(),

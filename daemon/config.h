@@ -43,7 +43,7 @@ struct config {
     char **models;
     /* "libvirt": whose domains are served: a connection's URI, or "none" */
     char *libvirt;
-    /* "attach_helper": absolute path of hvtimer-attach */
+    /* "attach_helper": absolute path of hvtimer-attach, or of a socket: see attach/helper.h */
     char *attach_helper;
     /* "state_directory": absolute path of what outlives the daemon */
     char *state_directory;
@@ -61,6 +61,9 @@ GQuark config_error_quark(void);
 enum config_error {
     CONFIG_ERROR_VALUE, /* an unknown key, a wrong type, a value out of range or at odds */
 };
+
+/* "attach_helper", if it isn't given. */
+const char *config_default_attach_helper(void);
 
 /* What holds without a file. (transfer full) */
 struct config *config_new_default(void);

@@ -3,6 +3,7 @@
 #include "daemon/attach/client.h"
 
 #include "common/status.h"
+#include "daemon/attach/helper.h"
 #include "daemon/attach/process.h"
 #include "daemon/descriptor.h"
 #include <errno.h>
@@ -15,13 +16,13 @@
 #define TIMEOUT_MS (ATTACH_DEADLINE_MS + 3000)
 
 struct run {
-    GSubprocess *helper;
+    GSubprocess *helper; /* NULL: it is behind a socket */
     GSource *readable;
     GSource *timeout;
     int socket;
     gboolean ended;     /* the helper */
     gboolean answered;  /* `result` or `error` is there */
-    gboolean timed_out; /* in the helper's own view: it has changed nothing */
+    gboolean timed_out; /* in the helper's own view: it has changed nothing; or it was not had */
     struct attach_result *result;
     GError *error;
 };
@@ -226,14 +227,32 @@ static void finish_if_complete(GTask *task)
     g_object_unref(task);
 }
 
-static gboolean on_readable(G_GNUC_UNUSED int fd, G_GNUC_UNUSED GIOCondition condition,
-                            gpointer user_data)
+/* A helper that is no child of ours has ended when it, and who started it, have closed their end.
+ */
+static gboolean has_hung_up(int fd)
+{
+    char byte;
+    ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+    return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+static gboolean on_readable(int fd, G_GNUC_UNUSED GIOCondition condition, gpointer user_data)
 {
     GTask *task = user_data;
     struct run *run = g_task_get_task_data(task);
 
+    if (!run->answered) {
+        take_reply(run);
+    } else if (run->helper == NULL && !has_hung_up(fd)) {
+        char byte;
+        recv(fd, &byte, 1, MSG_DONTWAIT); /* there is nothing more to be said */
+    }
+    if (run->helper == NULL && !has_hung_up(fd)) {
+        return G_SOURCE_CONTINUE;
+    }
+    run->ended = run->ended || run->helper == NULL;
     g_clear_pointer(&run->readable, g_source_unref);
-    take_reply(run);
     finish_if_complete(task);
     return G_SOURCE_REMOVE;
 }
@@ -245,7 +264,9 @@ static gboolean on_timeout(gpointer user_data)
     g_clear_pointer(&run->timeout, g_source_unref);
     set_error(run, HV_STATUS_INVALID_PARTITION_STATE,
               "hvtimer-attach did not end in time and was killed: try again");
-    g_subprocess_force_exit(run->helper);
+    if (run->helper != NULL) {
+        g_subprocess_force_exit(run->helper);
+    } /* else whoever started it does: RuntimeMaxSec of its unit */
     return G_SOURCE_REMOVE;
 }
 
@@ -269,20 +290,6 @@ static void on_ended(GObject *object, GAsyncResult *result, gpointer user_data)
         take_reply(run);
     }
     finish_if_complete(task);
-}
-
-static GSubprocess *spawn(const char *helper, int socket, GError **error)
-{
-    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_NONE);
-    g_autoptr(GError) cause = NULL;
-
-    g_subprocess_launcher_take_stdin_fd(launcher, socket);
-    GSubprocess *process = g_subprocess_launcher_spawn(launcher, &cause, helper, NULL);
-    if (process == NULL) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
-                    "the attach helper could not be started: %s", cause->message);
-    }
-    return process;
 }
 
 static uint32_t flags_of(const struct attach_job *job)
@@ -317,25 +324,16 @@ static gboolean start(struct run *run, const char *helper, const struct attach_j
                       GError **error)
 {
     struct attach_request request;
-    int sockets[2];
 
     if (!fill_in(job, &request, error)) {
         return FALSE;
     }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INSUFFICIENT_MEMORY, "no socket: %s",
-                    g_strerror(errno));
-        return FALSE;
+    run->socket = helper_open(helper, &run->helper, &run->timed_out, error);
+    /* One that has ended already says so by the lack of a reply. */
+    if (run->socket >= 0) {
+        send(run->socket, &request, sizeof(request), MSG_NOSIGNAL);
     }
-    run->socket = sockets[0];
-    if (send(run->socket, &request, sizeof(request), MSG_NOSIGNAL) != (ssize_t)sizeof(request)) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
-                    "the request could not be sent to the attach helper: %s", g_strerror(errno));
-        close(sockets[1]);
-        return FALSE;
-    }
-    run->helper = spawn(helper, sockets[1], error);
-    return run->helper != NULL;
+    return run->socket >= 0;
 }
 
 static void watch(GTask *task)
@@ -349,7 +347,9 @@ static void watch(GTask *task)
     run->timeout = g_timeout_source_new(TIMEOUT_MS);
     g_source_set_callback(run->timeout, on_timeout, task, NULL);
     g_source_attach(run->timeout, context);
-    g_subprocess_wait_async(run->helper, g_task_get_cancellable(task), on_ended, task);
+    if (run->helper != NULL) {
+        g_subprocess_wait_async(run->helper, g_task_get_cancellable(task), on_ended, task);
+    }
 }
 
 void attach_run_async(const char *helper, const struct attach_job *job, GCancellable *cancellable,

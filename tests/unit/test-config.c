@@ -10,6 +10,7 @@
 #include <gio/gio.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void assert_equal(const struct config *a, const struct config *b)
 {
@@ -51,7 +52,9 @@ static void test_defaults(struct config_files *f, G_GNUC_UNUSED gconstpointer da
     g_assert_false(defaults->keep_on_reset);
     g_assert_cmpuint(g_strv_length(defaults->models), ==, 0);
     g_assert_cmpstr(defaults->libvirt, ==, "qemu:///system");
-    g_assert_cmpstr(defaults->attach_helper, ==, LIBEXECDIR "/hvtimer-attach");
+    g_assert_cmpstr(defaults->attach_helper, ==,
+                    geteuid() == 0 ? LIBEXECDIR "/hvtimer-attach"
+                                   : RUNSTATEDIR "/hvtimer-attach.sock");
     g_assert_cmpstr(defaults->state_directory, ==, RUNSTATEDIR "/hvtimer");
     g_assert_cmpmem(defaults->pins.pins, defaults->pins.length, "\x17\x16\x15\x14\x13\x12\x11\x10",
                     8);
