@@ -402,6 +402,17 @@ static void wake_up(struct engine *e, const struct epoll_event *events, int n)
     }
 }
 
+/* Once a round, so that what kept this one busy is part of the answer. */
+static void answer(struct engine *e)
+{
+    uint64_t pinged = atomic_load_explicit(&e->pinged_ns, memory_order_relaxed);
+
+    if (pinged != atomic_load_explicit(&e->answered_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&e->answer_ns, engine_clock() - pinged, memory_order_relaxed);
+        atomic_store_explicit(&e->answered_ns, pinged, memory_order_release);
+    }
+}
+
 void *engine_loop(void *data)
 {
     struct engine *e = data;
@@ -412,9 +423,7 @@ void *engine_loop(void *data)
         wake_up(e, events, n);
         serve_what_is_due(e);
         arm(e);
-        atomic_store_explicit(&e->heartbeat,
-                              atomic_load_explicit(&e->heartbeat, memory_order_relaxed) + 1,
-                              memory_order_relaxed);
+        answer(e);
     }
     obey_commands(e);
     return NULL;

@@ -86,7 +86,9 @@ struct engine {
     struct event *events;
 
     struct ring command_ring, event_ring;
-    _Atomic uint64_t heartbeat;
+    _Atomic uint64_t pinged_ns;   /* when engine_ping() was; 0: never */
+    _Atomic uint64_t answered_ns; /* of which of these `answer_ns` is */
+    _Atomic uint64_t answer_ns;
     _Atomic bool quit;
 
     /* The engine thread's own. */

@@ -181,12 +181,18 @@ unsigned engine_timers(const struct engine *engine)
 
 void engine_ping(struct engine *engine)
 {
+    atomic_store_explicit(&engine->pinged_ns, engine_clock(), memory_order_relaxed);
     eventfd_write(engine->command_fd, 1);
 }
 
-uint64_t engine_heartbeat(struct engine *engine)
+uint64_t engine_answer_ns(struct engine *engine)
 {
-    return atomic_load_explicit(&engine->heartbeat, memory_order_relaxed);
+    uint64_t answered = atomic_load_explicit(&engine->answered_ns, memory_order_acquire);
+
+    return answered != 0 &&
+                   answered == atomic_load_explicit(&engine->pinged_ns, memory_order_relaxed)
+               ? atomic_load_explicit(&engine->answer_ns, memory_order_relaxed)
+               : ENGINE_NO_ANSWER;
 }
 
 /* ---- figures ---- */

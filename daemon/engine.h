@@ -68,9 +68,12 @@ unsigned engine_slot(const struct engine_timer *timer);
 /* How many timers it has, those that are being removed included. */
 unsigned engine_timers(const struct engine *engine);
 
-/* Counts the rounds of its loop: if it stands still after engine_ping(), the engine hangs. */
-uint64_t engine_heartbeat(struct engine *engine);
+/* Has its loop go round, and notes when it has: an engine that does not, hangs. One at a time. */
 void engine_ping(struct engine *engine);
+/* How long that took after the last engine_ping(), in nanoseconds; ENGINE_NO_ANSWER: it has not yet,
+ * or was never asked. */
+uint64_t engine_answer_ns(struct engine *engine);
+#define ENGINE_NO_ANSWER UINT64_MAX
 
 /* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */
 uint64_t engine_clock(void);

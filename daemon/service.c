@@ -4,23 +4,32 @@
 
 #include <systemd/sd-daemon.h>
 
+/* An engine that takes longer to go round is of no use to any guest. */
+#define IN_TIME_NS UINT64_C(1000000000)
+
 struct service {
     struct engine *engine;
-    uint64_t heartbeat; /* at the last look */
     guint source;
 };
 
-/* The ping makes a sleeping engine go round, so between two looks it must have. */
+/* The ping makes a sleeping engine go round: by the next look it must have, and in time. */
 static gboolean feed_watchdog(gpointer user_data)
 {
     struct service *service = user_data;
-    uint64_t heartbeat = engine_heartbeat(service->engine);
+    uint64_t answer = engine_answer_ns(service->engine);
 
-    if (heartbeat != service->heartbeat) {
-        sd_notify(0, "WATCHDOG=1");
-        service->heartbeat = heartbeat;
-    } else {
+    if (answer == ENGINE_NO_ANSWER) {
         g_critical("the engine has not gone round since the last look; its watchdog is not fed");
+        return G_SOURCE_CONTINUE;
+    }
+    if (answer <= IN_TIME_NS) {
+        sd_notify(0, "WATCHDOG=1");
+    } else {
+        g_critical(
+            "the engine took %" G_GUINT64_FORMAT
+            " ms to go round, and ticks were as late; its watchdog is not fed: give it a CPU "
+            "of its own (engine.cpu), or a higher priority (engine.priority)",
+            answer / 1000000);
     }
     engine_ping(service->engine);
     return G_SOURCE_CONTINUE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the service manager is told: ready, reloading, stopping; and its watchdog, fed for as long
- * as the engine's thread goes round. Without a service manager all of it does nothing.
+ * as the engine's thread goes round, and in time. Without a service manager all of it does nothing.
  */
 #pragma once
 

@@ -2,8 +2,13 @@
 /* The engine's thread with model injectors: ticks in real time, commands, events, figures. */
 #include "daemon/engine.h"
 #include "daemon/injectors/model.h"
+#include "daemon/service.h"
 #include "tests/support/test.h"
 #include "tests/support/timing.h"
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 struct timer {
     struct engine_timer *timer;
@@ -65,19 +70,14 @@ static void wait_ms(unsigned ms)
     }
 }
 
-static gboolean goes_round(struct engine *engine, uint64_t heartbeat)
-{
-    engine_ping(engine);
-    return engine_heartbeat(engine) >= heartbeat;
-}
-
 /* Waits until the engine has obeyed what it was told up to now: it may be at the end of a round, so
  * only the second from here on has certainly seen it all. */
 static void sync_with(struct engine *engine)
 {
-    uint64_t before = engine_heartbeat(engine);
-
-    test_wait_until(20, goes_round(engine, before + 2));
+    for (int i = 0; i < 2; i++) {
+        engine_ping(engine);
+        test_wait_until(20, engine_answer_ns(engine) != ENGINE_NO_ANSWER);
+    }
 }
 
 /* All that was due has been taken, and nothing given up. Then stopped, and what was in flight taken
@@ -263,13 +263,76 @@ static void test_many(void)
     }
 }
 
-static void test_heartbeat(void)
-{
-    struct engine *engine = start_engine(1);
-    uint64_t before = engine_heartbeat(engine);
+/* Raising a tick takes the engine two seconds, so nothing else is in time. */
+static const struct injector_ops *model_ops;
+static atomic_bool slow;
 
-    engine_ping(engine);
-    test_wait_until(5, engine_heartbeat(engine) > before);
+static bool inject_slowly(struct injector *injector, uint64_t now)
+{
+    if (slow) {
+        g_usleep(2000000);
+    }
+    return model_ops->inject(injector, now);
+}
+
+/* What a service manager would hear. */
+static gboolean was_fed(int socket)
+{
+    char text[64];
+    gboolean fed = FALSE;
+
+    for (ssize_t n; (n = recv(socket, text, sizeof text - 1, MSG_DONTWAIT)) > 0;) {
+        text[n] = '\0';
+        fed = fed || strstr(text, "WATCHDOG=1") != NULL;
+    }
+    return fed;
+}
+
+static int listen_as_manager(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socklen_t length = sizeof(sa_family_t);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, length), ==, 0); /* a name of its own */
+    length = sizeof address;
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)&address, &length), ==, 0);
+    g_autofree char *name =
+        g_strdup_printf("@%.*s", (int)(length - sizeof(sa_family_t) - 1), address.sun_path + 1);
+    g_setenv("NOTIFY_SOCKET", name, TRUE);
+    g_setenv("WATCHDOG_USEC", "30000", TRUE);
+    return fd;
+}
+
+/* The watchdog is fed while the engine goes round in time, and only then. */
+static void test_watchdog(void)
+{
+    struct injector_ops ops;
+    struct engine *engine = start_engine(1);
+    struct timer timer;
+    int manager = listen_as_manager();
+    struct service *service = service_new(engine);
+    GLogLevelFlags fatal = g_log_set_always_fatal(G_LOG_LEVEL_ERROR); /* it complains, loudly */
+
+    test_wait_until(20, was_fed(manager));
+    add(engine, &timer);
+    model_ops = timer.model->ops;
+    ops = *model_ops;
+    ops.inject = inject_slowly;
+    timer.model->ops = &ops;
+    slow = true;
+    engine_start(timer.timer, engine_clock(), (struct period){1000000, 1});
+    wait_ms(50);
+    was_fed(manager); /* before */
+    wait_ms(3000);
+    g_assert_false(was_fed(manager));
+    slow = false;
+    test_wait_until(20, was_fed(manager));
+    g_log_set_always_fatal(fatal);
+    service_free(service);
+    close(manager);
+    g_unsetenv("NOTIFY_SOCKET");
+    g_unsetenv("WATCHDOG_USEC");
     engine_free(engine);
 }
 
@@ -283,6 +346,6 @@ int main(int argc, char **argv)
     g_test_add_func("/engine/suspend", test_suspend);
     g_test_add_func("/engine/readings", test_readings);
     g_test_add_func("/engine/many", test_many);
-    g_test_add_func("/engine/heartbeat", test_heartbeat);
+    g_test_add_func("/engine/watchdog", test_watchdog);
     return g_test_run();
 }
