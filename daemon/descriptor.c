@@ -5,15 +5,26 @@
 #include <gio/gio.h>
 #include <glib-unix.h>
 
-gboolean descriptor_prepare_eventfd(int fd, GError **error)
+static gboolean check(int fd, const char *link, const char *what, GError **error)
 {
-    g_autofree char *link = g_strdup_printf("/proc/self/fd/%d", fd);
-    g_autofree char *target = g_file_read_link(link, NULL);
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
+    g_autofree char *target = g_file_read_link(path, NULL);
 
-    if (target == NULL || !g_str_equal(target, "anon_inode:[eventfd]")) {
-        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT,
-                    "an eventfd was expected, not %s", target != NULL ? target : "a closed one");
+    if (target == NULL || !g_str_equal(target, link)) {
+        g_set_error(error, G_IO_ERROR, G_IO_ERROR_INVALID_ARGUMENT, "%s was expected, not %s", what,
+                    target != NULL ? target : "a closed one");
         return FALSE;
     }
-    return g_unix_set_fd_nonblocking(fd, TRUE, error);
+    return TRUE;
+}
+
+gboolean descriptor_prepare_eventfd(int fd, GError **error)
+{
+    return check(fd, "anon_inode:[eventfd]", "an eventfd", error) &&
+           g_unix_set_fd_nonblocking(fd, TRUE, error);
+}
+
+gboolean descriptor_check_perf_event(int fd, GError **error)
+{
+    return check(fd, "anon_inode:[perf_event]", "a perf event", error);
 }

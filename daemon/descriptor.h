@@ -7,3 +7,6 @@
 /* @fd is an eventfd, and is made non-blocking, because the engine must never wait on it.
  * Errors: G_IO_ERROR_INVALID_ARGUMENT. */
 gboolean descriptor_prepare_eventfd(int fd, GError **error);
+
+/* @fd is a perf event. Errors: G_IO_ERROR_INVALID_ARGUMENT. */
+gboolean descriptor_check_perf_event(int fd, GError **error);

@@ -20,6 +20,7 @@ struct run {
     GSource *readable;
     GSource *timeout;
     int socket;
+    gboolean traces;    /* perf events are to come, not eventfds */
     gboolean ended;     /* the helper */
     gboolean answered;  /* `result` or `error` is there */
     gboolean timed_out; /* in the helper's own view: it has changed nothing; or it was not had */
@@ -91,6 +92,9 @@ static HV_STATUS hv_status_of(uint32_t status)
         return HV_STATUS_OBJECT_IN_USE;
     case ATTACH_NOT_PERMITTED:
         return HV_STATUS_ACCESS_DENIED;
+    case ATTACH_NO_RESOURCES:
+        return HV_STATUS_INSUFFICIENT_MEMORY;
+    case ATTACH_NO_EVENT:
     case ATTACH_INTERNAL:
         break;
     }
@@ -129,9 +133,9 @@ static unsigned take_descriptors(struct msghdr *message, int fds[ATTACH_FDS])
     return taken;
 }
 
-/* False if there is none. */
+/* False if there is none. @ret_cut: descriptors that came along could not be taken. */
 static gboolean receive(int socket, struct attach_reply *ret_reply, struct attach_result *result,
-                        unsigned *ret_fds)
+                        gboolean *ret_cut)
 {
     union {
         struct cmsghdr header;
@@ -147,16 +151,19 @@ static gboolean receive(int socket, struct attach_reply *ret_reply, struct attac
     do {
         got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
-    *ret_fds = got > 0 ? take_descriptors(&message, result->fds) : 0;
+    result->n_fds = got > 0 ? take_descriptors(&message, result->fds) : 0;
+    *ret_cut = got > 0 && (message.msg_flags & MSG_CTRUNC) != 0;
     return got == (ssize_t)sizeof(*ret_reply) && ret_reply->magic == ATTACH_MAGIC &&
-           ret_reply->version == ATTACH_VERSION && ret_reply->fds == *ret_fds &&
+           ret_reply->version == ATTACH_VERSION && ret_reply->fds == result->n_fds &&
            (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
 }
 
-static gboolean are_eventfds(const struct attach_result *result, unsigned count, GError **error)
+static gboolean check_descriptors(const struct run *run, const struct attach_result *result,
+                                  GError **error)
 {
-    for (unsigned i = 0; i < count; i++) {
-        if (!descriptor_prepare_eventfd(result->fds[i], error)) {
+    for (unsigned i = 0; i < result->n_fds; i++) {
+        if (!(run->traces ? descriptor_check_perf_event(result->fds[i], error)
+                          : descriptor_prepare_eventfd(result->fds[i], error))) {
             return FALSE;
         }
     }
@@ -168,12 +175,14 @@ static void take_reply(struct run *run)
     g_autoptr(AttachResult) result = g_new0(struct attach_result, 1);
     g_autoptr(GError) error = NULL;
     struct attach_reply reply = {0};
-    unsigned fds;
+    gboolean cut;
 
     memset(result->fds, 0xff, sizeof(result->fds)); /* -1 */
-    if (!receive(run->socket, &reply, result, &fds)) {
-        set_error(run, HV_STATUS_OPERATION_DENIED,
-                  "hvtimer-attach ended without a reply: try again");
+    if (!receive(run->socket, &reply, result, &cut)) {
+        set_error(run, cut ? HV_STATUS_INSUFFICIENT_MEMORY : HV_STATUS_OPERATION_DENIED,
+                  cut ? "hvtimerd may have no more descriptors: raise its limit of open files "
+                        "(LimitNOFILE)"
+                      : "hvtimer-attach ended without a reply: try again");
         return;
     }
     reply.reason[ATTACH_REASON_MAX - 1] = '\0';
@@ -183,7 +192,7 @@ static void take_reply(struct run *run)
         set_error(run, hv_status_of(reply.status), reason);
         return;
     }
-    if (!are_eventfds(result, fds, &error)) {
+    if (!check_descriptors(run, result, &error)) {
         set_error(run, HV_STATUS_OPERATION_DENIED, error->message);
         return;
     }
@@ -199,6 +208,7 @@ static void take_reply(struct run *run)
     result->lease = reply.lease;
     result->left_over = (reply.flags & ATTACH_LEFT_OVER) != 0;
     result->unseen = reply.unseen;
+    memcpy(result->fields, reply.fields, sizeof(result->fields));
     result->why_not = *reply.reason != '\0' ? g_utf8_make_valid(reply.reason, -1) : NULL;
     run->result = g_steal_pointer(&result);
     run->answered = TRUE;
@@ -316,7 +326,11 @@ static gboolean fill_in(const struct attach_job *job, struct attach_request *ret
                                            .expected = job->expected,
                                            .period_numerator = job->period.numerator,
                                            .period_denominator = job->period.denominator,
-                                           .lease = job->lease};
+                                           .lease = job->lease,
+                                           .trace = job->trace,
+                                           .vcpu = job->vcpu,
+                                           .n_ports = job->n_ports};
+    memcpy(ret_request->ports, job->ports, sizeof(ret_request->ports));
     return job->start_time != 0 || process_start_time(job->pid, &ret_request->start_time, error);
 }
 
@@ -360,6 +374,7 @@ void attach_run_async(const char *helper, const struct attach_job *job, GCancell
     GError *error = NULL;
 
     run->socket = -1;
+    run->traces = job->kind == ATTACH_TRACE;
     g_task_set_task_data(task, run, free_run);
     g_task_set_source_tag(task, attach_run_async);
     if (!start(run, helper, job, &error)) {

@@ -9,10 +9,11 @@
 #include "daemon/attach/protocol.h"
 #include <gio/gio.h>
 
-/* What came of a request. Descriptors are eventfds, close-on-exec and non-blocking, in the order
- * that protocol.h gives for the kind; -1 where there is none. */
+/* What came of a request. Descriptors are eventfds, close-on-exec and non-blocking, or, for TRACE,
+ * perf events, in the order that protocol.h gives for the kind; -1 where there is none. */
 struct attach_result {
     int fds[ATTACH_FDS];
+    unsigned n_fds;
     uint32_t pin;
     gboolean tick_dropped;
     uint64_t stall_ns;
@@ -26,6 +27,7 @@ struct attach_result {
     unsigned unseen;           /* REROUTE: ticks in the guest whose EOIs won't be seen */
     gboolean left_over;        /* BORROW: the guest has had ticks by an earlier daemon's lease */
     char *why_not;             /* BORROW: not leased, though asked for */
+    struct attach_place fields[ATTACH_FIELDS]; /* TRACE of PORTS */
 };
 
 /* What a request is about; the rest of struct attach_request is filled in. @start_time: 0 for the
@@ -46,6 +48,10 @@ struct attach_job {
     gboolean leased;    /* all but BORROW: `lease` is in force */
     gboolean end_lease; /* REROUTE: give it back, and keep the pin */
     struct attach_lease lease;
+    enum attach_trace trace; /* TRACE */
+    uint32_t vcpu;           /* TRACE of HV_TIMER and LAPIC */
+    uint32_t n_ports;        /* TRACE of PORTS */
+    uint16_t ports[ATTACH_PORTS];
 };
 
 /* The redirection entry for a destination (HV_EMULATED_TIMER_CONTROL; Enabled is of no interest).

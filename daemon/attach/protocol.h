@@ -10,11 +10,13 @@
 #include <stdint.h>
 
 #define ATTACH_MAGIC   UINT32_C(0x68767461) /* "hvta" */
-#define ATTACH_VERSION UINT32_C(3)
+#define ATTACH_VERSION UINT32_C(4)
 
 #define ATTACH_PINS       24u
-#define ATTACH_PICS       2u /* master, slave */
-#define ATTACH_FDS        3u /* most that come with a reply */
+#define ATTACH_PICS       2u   /* master, slave */
+#define ATTACH_FDS        253u /* most that come with a reply: SCM_MAX_FD of Linux */
+#define ATTACH_EVENTFDS   3u   /* most of all kinds but TRACE */
+#define ATTACH_PORTS      4u
 #define ATTACH_REASON_MAX 512u
 #define ATTACH_PIN_ANY    UINT32_MAX
 /* Pins below belong to the PC's own devices, whatever the guest says. */
@@ -24,8 +26,8 @@
  */
 #define ATTACH_DEADLINE_MS 2000u
 
-/* Descriptors are eventfds, in the order named. The VMM keeps none: an irqfd lives for as long as
- * the receiver keeps its trigger open, and goes with it. */
+/* Descriptors are eventfds, but for TRACE, in the order named. The VMM keeps none: an irqfd lives
+ * for as long as the receiver keeps its trigger open, and goes with it. */
 enum attach_kind {
     /* All redirection entries, and the PICs. Stops one thread that is not a vCPU. */
     ATTACH_READ = 1,
@@ -44,6 +46,27 @@ enum attach_kind {
     ATTACH_REROUTE,
     /* The borrowed `pin` gets `entry`, which it had before, if `expected` is still there. */
     ATTACH_RETURN,
+    /* Is there a KVM guest in the process? No thread is stopped, and nothing is looked at but that.
+     */
+    ATTACH_CHECK,
+    /* KVM's trace events, as `trace` says, in the threads of the process: perf events, in a row for
+     * each thread, off until PERF_EVENT_IOC_ENABLE, with filters that the helper makes. The threads
+     * are those named as QEMU names its vCPUs', "CPU 0/KVM" and so on, or, if none is, all that
+     * there are now. No thread is stopped. Who holds such a descriptor may give it another filter,
+     * but not another event or thread. */
+    ATTACH_TRACE,
+};
+
+enum attach_trace {
+    /* kvm_pio: accesses of one byte to one of `ports`. Sampled with CLOCK_MONOTONIC and raw data,
+     * in which the `fields` are. A row is one. */
+    ATTACH_TRACE_PORTS = 1,
+    /* kvm_hv_timer_state: whether the local APIC timer of `vcpu` is on the preemption timer.
+     * Counted. A row is two: it is not; it is. */
+    ATTACH_TRACE_HV_TIMER,
+    /* kvm_apic, kvm_msr: the guest uses the local APIC timer of `vcpu`, or switches that APIC's
+     * mode. Sampled without contents; the first one wakes up. A row is two: registers, MSRs. */
+    ATTACH_TRACE_LAPIC,
 };
 
 /* Request flags. */
@@ -105,6 +128,25 @@ struct attach_request {
     uint64_t period_numerator; /* LEASE: a ratio of nanoseconds */
     uint64_t period_denominator;
     struct attach_lease lease; /* LEASE, but for BORROW: the one in force */
+    uint32_t trace;            /* TRACE: enum attach_trace */
+    uint32_t vcpu;    /* TRACE: of HV_TIMER and LAPIC: its number, as KVM has it; where it can't be
+                         told which thread that is: those of all vCPUs */
+    uint32_t n_ports; /* TRACE: of PORTS */
+    uint16_t ports[ATTACH_PORTS]; /* the first `n_ports` */
+    uint32_t reserved2;
+};
+
+/* Of kvm_pio, in the raw data of a sample. */
+enum attach_field {
+    ATTACH_PIO_RW,
+    ATTACH_PIO_PORT,
+    ATTACH_PIO_SIZE,
+    ATTACH_PIO_COUNT,
+    ATTACH_PIO_VAL,
+    ATTACH_FIELDS
+};
+struct attach_place {
+    uint32_t offset, size; /* of 8 bytes at most */
 };
 
 enum attach_status {
@@ -118,6 +160,8 @@ enum attach_status {
     ATTACH_NO_LEASE,       /* the local APIC timer is not to be had for this */
     ATTACH_LEASE_LOST,     /* the guest uses the leased timer itself by now */
     ATTACH_NOT_PERMITTED,  /* the helper lacks a privilege */
+    ATTACH_NO_EVENT,       /* the kernel has no such trace event */
+    ATTACH_NO_RESOURCES,   /* the kernel gives no more memory or descriptors */
     ATTACH_TIMED_OUT,
     ATTACH_INTERNAL,
 };
@@ -146,7 +190,8 @@ struct attach_reply {
     uint32_t unseen; /* REROUTE, RETURN with LEASE: so many ticks are in the guest whose EOIs won't
                         be seen */
     uint64_t reserved;
-    struct attach_lease lease;      /* LEASE; READ: `ours` is what the registers are */
+    struct attach_lease lease;                 /* LEASE; READ: `ours` is what the registers are */
+    struct attach_place fields[ATTACH_FIELDS]; /* TRACE of PORTS: by enum attach_field */
     char reason[ATTACH_REASON_MAX]; /* not OK, or BORROW without the lease: what was asked, what was
                                        wrong, what to do */
 };

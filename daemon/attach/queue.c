@@ -55,6 +55,11 @@ void attach_queue_unref(struct attach_queue *queue)
     }
 }
 
+pid_t attach_queue_pid(const struct attach_queue *queue)
+{
+    return queue->pid;
+}
+
 static void run_first(struct attach_queue *queue);
 
 static gboolean run_again(gpointer queue)

@@ -13,6 +13,7 @@ struct attach_queue;
 struct attach_queue *attach_queue_new(const char *helper, pid_t pid, uint64_t start_time);
 struct attach_queue *attach_queue_ref(struct attach_queue *queue);
 void attach_queue_unref(struct attach_queue *queue);
+pid_t attach_queue_pid(const struct attach_queue *queue);
 
 /* @result: (transfer full) (nullable); NULL with @error, of HV_STATUS_ERROR, the caller's. */
 typedef void (*attach_queue_func)(struct attach_result *result, const GError *error,

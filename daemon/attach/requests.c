@@ -13,6 +13,8 @@
 #include "daemon/attach/kvm-calls.h"
 #include "daemon/attach/lease.h"
 #include "daemon/attach/leftovers.h"
+#include "daemon/attach/request-check.h"
+#include "daemon/attach/trace.h"
 #include "daemon/attach/world.h"
 #include <inttypes.h>
 #include <string.h>
@@ -36,7 +38,7 @@ struct session {
     bool leasing; /* a lease is to be taken, changed or given back */
     struct attach_reply reply;
     int fds[ATTACH_FDS];
-    int remotes[ATTACH_FDS];
+    int remotes[ATTACH_EVENTFDS];
     request_answer_func answer;
     void *data;
 };
@@ -470,78 +472,15 @@ static bool run_kind(struct session *session)
     case ATTACH_REROUTE:
     case ATTACH_RETURN:
         return run_replace(session);
+    case ATTACH_CHECK:
+    case ATTACH_TRACE: /* don't come here: they need no worker */
+        break;
     }
     return fail(&session->failure, ATTACH_BAD_REQUEST, "kind %u of request is unknown",
                 session->request->kind);
 }
 
 /* ---- the request as a whole ---- */
-
-static bool check_route(struct session *session, uint64_t entry)
-{
-    if ((entry & ATTACH_ENTRY_VECTOR) < 16 || (entry & ATTACH_ENTRY_DELIVERY) > UINT64_C(1) << 8) {
-        return fail(&session->failure, ATTACH_BAD_REQUEST,
-                    "a redirection entry of %#" PRIx64
-                    " was asked for: the vector must be 16 or more, "
-                    "the delivery mode fixed or lowest priority",
-                    entry);
-    }
-    return true;
-}
-
-static uint32_t known_flags(uint32_t kind)
-{
-    switch (kind) {
-    case ATTACH_BORROW:
-        return ATTACH_EDGE | ATTACH_LEASE | ATTACH_OR_PIN;
-    case ATTACH_LISTEN:
-        return ATTACH_WITH_PULSE;
-    case ATTACH_REROUTE:
-        return ATTACH_LEASE | ATTACH_END_LEASE;
-    case ATTACH_READ:
-    case ATTACH_RETURN:
-        return ATTACH_LEASE;
-    default:
-        return 0;
-    }
-}
-
-/* A lease goes with a pin that is edge-triggered: a level-triggered one would never fire again, as
- * the timer's edges make the EOI of its vector mean nothing to it. */
-static bool lease_is_sound(const struct attach_request *request)
-{
-    bool leasing = (request->flags & ATTACH_LEASE) != 0;
-
-    if (request->kind == ATTACH_BORROW && leasing) {
-        return (request->flags & ATTACH_EDGE) != 0 && request->period_numerator != 0 &&
-               request->period_denominator != 0;
-    }
-    return (request->flags & ATTACH_OR_PIN) == 0 &&
-           (leasing || (request->flags & ATTACH_END_LEASE) == 0) &&
-           (request->period_numerator == 0 ||
-            (leasing && request->kind == ATTACH_REROUTE && request->period_denominator != 0));
-}
-
-static bool check(struct session *session)
-{
-    const struct attach_request *request = session->request;
-    bool changes = request->kind >= ATTACH_BORROW && request->kind <= ATTACH_RETURN;
-    bool any = request->kind == ATTACH_READ ||
-               (request->kind == ATTACH_BORROW && request->pin == ATTACH_PIN_ANY);
-
-    if (request->magic != ATTACH_MAGIC || request->version != ATTACH_VERSION ||
-        request->kind < ATTACH_READ || request->kind > ATTACH_RETURN || request->pid <= 0 ||
-        (request->flags & ~known_flags(request->kind)) != 0 || !lease_is_sound(request)) {
-        return fail(&session->failure, ATTACH_BAD_REQUEST,
-                    "the request can't be understood: daemon and helper are not of one build");
-    }
-    if (!any && (request->pin >= ATTACH_PINS || (changes && request->pin < ATTACH_PIN_FIRST))) {
-        return fail(&session->failure, ATTACH_BAD_REQUEST,
-                    "pin %u was asked for: there are %u to %u", request->pin,
-                    changes ? ATTACH_PIN_FIRST : 0, PIN_LAST);
-    }
-    return !changes || request->kind == ATTACH_RETURN || check_route(session, request->entry);
-}
 
 static bool answer(struct session *session)
 {
@@ -591,23 +530,51 @@ static int last_descriptor(const struct session *session)
     return vcpus ? target_last_fd(&session->target) : session->target.vm_fd;
 }
 
+static void run_attached(struct session *session)
+{
+    const struct attach_request *request = session->request;
+
+    if (target_open(&session->target, request->pid, request->start_time, TARGET_ATTACH,
+                    &session->failure)) {
+        if (code_find(&session->target, &session->code, &session->failure) &&
+            worker_start(&session->worker, &session->target, &session->code,
+                         last_descriptor(session), &session->failure)) {
+            run_with_worker(session);
+        } else {
+            answer(session);
+        }
+        target_close(&session->target);
+    } else {
+        answer(session);
+    }
+}
+
+/* Nothing is done to the VMM. */
+static void run_looking(struct session *session)
+{
+    const struct attach_request *request = session->request;
+
+    if (target_open(&session->target, request->pid, request->start_time, TARGET_LOOK,
+                    &session->failure)) {
+        if (request->kind == ATTACH_TRACE) {
+            trace_open(&session->target, request, &session->reply, session->fds, &session->failure);
+        }
+        target_close(&session->target);
+    }
+    answer(session);
+}
+
 void request_run(const struct attach_request *request, request_answer_func answer_func, void *data)
 {
     struct session session = {.request = request, .answer = answer_func, .data = data};
 
     session.reply.pin = ATTACH_PIN_ANY;
-    if (check(&session) &&
-        target_open(&session.target, request->pid, request->start_time, &session.failure)) {
-        if (code_find(&session.target, &session.code, &session.failure) &&
-            worker_start(&session.worker, &session.target, &session.code, last_descriptor(&session),
-                         &session.failure)) {
-            run_with_worker(&session);
-        } else {
-            answer(&session);
-        }
-        target_close(&session.target);
-    } else {
+    if (!request_check(request, &session.failure)) {
         answer(&session);
+    } else if (request->kind == ATTACH_CHECK || request->kind == ATTACH_TRACE) {
+        run_looking(&session);
+    } else {
+        run_attached(&session);
     }
     for (unsigned i = 0; i < session.reply.fds; i++) {
         close(session.fds[i]);

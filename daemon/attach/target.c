@@ -53,10 +53,22 @@ static bool gone(const struct target *target, struct failure *failure)
                 target->pid);
 }
 
-/* The command name in there may hold anything, even ") ": the fields begin behind its last one. */
-static bool check_stat(const struct target *target, uint64_t start_time, struct failure *failure)
+/* With errno: what everybody may read of a process is not enough. */
+static bool unreadable(const struct target *target, struct failure *failure)
 {
-    char stat[1024], state;
+    return errno == EACCES || errno == EPERM
+               ? fail(failure, ATTACH_NOT_PERMITTED,
+                      "the descriptors of process %d may not be read: the helper needs "
+                      "CAP_SYS_PTRACE",
+                      target->pid)
+               : gone(target, failure);
+}
+
+/* The command name in there may hold anything, even ") ": the fields begin behind its last one. */
+static bool check_stat(const struct target *target, uint64_t start_time, char *ret_state,
+                       struct failure *failure)
+{
+    char stat[1024];
     uint64_t started;
     const char *fields;
 
@@ -64,7 +76,7 @@ static bool check_stat(const struct target *target, uint64_t start_time, struct 
         sscanf(fields,
                ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
                "%*s %" SCNu64,
-               &state, &started) != 2) {
+               ret_state, &started) != 2) {
         return gone(target, failure);
     }
     if (started != start_time) {
@@ -73,22 +85,20 @@ static bool check_stat(const struct target *target, uint64_t start_time, struct 
                     "was used again",
                     target->pid);
     }
-    if (strchr("ZXx", state) != NULL) {
-        return gone(target, failure);
-    }
+    return strchr("ZXx", *ret_state) == NULL || gone(target, failure);
+}
+
+/* Nothing and nobody else keeps its threads from running, or handles them. */
+static bool check_threads(const struct target *target, char state, struct failure *failure)
+{
+    char status[8192];
+    const char *features;
+
     if (state == 'T') {
         return fail(failure, ATTACH_NOT_ATTACHABLE,
                     "process %d is stopped by a signal: attach once it was continued (SIGCONT)",
                     target->pid);
     }
-    return true;
-}
-
-static bool check_status(const struct target *target, struct failure *failure)
-{
-    char status[8192];
-    const char *features;
-
     if (!read_proc(target, "status", status, sizeof(status))) {
         return gone(target, failure);
     }
@@ -115,6 +125,10 @@ static bool check_executable(struct target *target, struct failure *failure)
     unsigned char header[20] = {0};
     char path[4096];
     int fd = openat(target->proc, "exe", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 && errno == EACCES) {
+        return unreadable(target, failure);
+    }
     ssize_t got = fd >= 0 ? read(fd, header, sizeof(header)) : -1;
 
     if (fd >= 0) {
@@ -154,20 +168,18 @@ static void note_vcpu(struct target *target, const char *link, int fd)
     }
 }
 
-static bool check_descriptors(struct target *target, struct failure *failure)
+/* @ret_vms, @ret_vcpus: how many descriptors of each there are. */
+static bool check_descriptors(struct target *target, unsigned *ret_vms, unsigned *ret_vcpus,
+                              struct failure *failure)
 {
-    unsigned vms = 0, vcpus = 0, seen = 0;
+    unsigned seen = 0;
     DIR *directory = open_directory(target, "fd");
     struct dirent *entry;
     char link[64];
 
+    *ret_vms = *ret_vcpus = 0;
     if (directory == NULL) {
-        return errno == EACCES || errno == EPERM
-                   ? fail(failure, ATTACH_NOT_PERMITTED,
-                          "the descriptors of process %d may not be read: the helper needs "
-                          "CAP_SYS_PTRACE",
-                          target->pid)
-                   : gone(target, failure);
+        return unreadable(target, failure);
     }
     while ((entry = readdir(directory)) != NULL && seen++ < FDS_MAX) {
         if (!read_link(dirfd(directory), entry->d_name, link, sizeof(link))) {
@@ -175,32 +187,39 @@ static bool check_descriptors(struct target *target, struct failure *failure)
         }
         if (strcmp(link, KVM_VM_LINK) == 0) {
             target->vm_fd = atoi(entry->d_name);
-            vms++;
+            ++*ret_vms;
         }
         if (strncmp(link, KVM_VCPU_PREFIX, strlen(KVM_VCPU_PREFIX)) == 0) {
             note_vcpu(target, link, atoi(entry->d_name));
-            vcpus++;
+            ++*ret_vcpus;
         }
     }
     closedir(directory);
-    if (vms == 0) {
-        return fail(failure, ATTACH_NOT_A_VMM,
-                    "process %d (%s) has no KVM guest: give the number of a VMM that runs with KVM",
-                    target->pid, target->name);
-    }
-    if (vms > 1 || vcpus == 0) {
-        return fail(
-            failure, ATTACH_NOT_ATTACHABLE,
-            "process %d (%s) has %u KVM virtual machines and %u vCPUs, but one machine with "
-            "vCPUs is needed: which one is meant can't be told",
-            target->pid, target->name, vms, vcpus);
-    }
-    return true;
+    return *ret_vms > 0 ||
+           fail(failure, ATTACH_NOT_A_VMM,
+                "process %d (%s) has no KVM guest: give the number of a VMM that runs with KVM",
+                target->pid, target->name);
 }
 
-bool target_open(struct target *target, pid_t pid, uint64_t start_time, struct failure *failure)
+/* What has to be so, for threads of it to be stopped and borrowed. */
+static bool check_attachable(const struct target *target, char state, unsigned vms, unsigned vcpus,
+                             struct failure *failure)
 {
-    char path[32];
+    if (!check_threads(target, state, failure)) {
+        return false;
+    }
+    return (vms == 1 && vcpus > 0) ||
+           fail(failure, ATTACH_NOT_ATTACHABLE,
+                "process %d (%s) has %u KVM virtual machines and %u vCPUs, but one machine with "
+                "vCPUs is needed: which one is meant can't be told",
+                target->pid, target->name, vms, vcpus);
+}
+
+bool target_open(struct target *target, pid_t pid, uint64_t start_time, enum target_use use,
+                 struct failure *failure)
+{
+    unsigned vms, vcpus;
+    char path[32], state;
 
     snprintf(path, sizeof(path), "/proc/%d", pid);
     *target = (struct target){.pid = pid, .vm_fd = -1};
@@ -211,8 +230,10 @@ bool target_open(struct target *target, pid_t pid, uint64_t start_time, struct f
         fail(failure, ATTACH_INTERNAL, "out of memory");
     } else if (target->proc < 0 || target->pidfd < 0) {
         gone(target, failure);
-    } else if (check_stat(target, start_time, failure) && check_status(target, failure) &&
-               check_executable(target, failure) && check_descriptors(target, failure)) {
+    } else if (check_stat(target, start_time, &state, failure) &&
+               check_executable(target, failure) &&
+               check_descriptors(target, &vms, &vcpus, failure) &&
+               (use == TARGET_LOOK || check_attachable(target, state, vms, vcpus, failure))) {
         return true;
     }
     target_close(target);
@@ -274,6 +295,119 @@ bool target_threads(const struct target *target, struct target_thread *ret_threa
            fail(failure, ATTACH_NOT_ATTACHABLE,
                 "process %d (%s) has %u threads or more: too many to be stopped for a moment",
                 target->pid, target->name, TARGET_THREADS_MAX);
+}
+
+/* "CPU 0/KVM", as QEMU calls it where debug-threads is on, as with libvirt. */
+static bool is_named_as_vcpu(const struct target *target, pid_t tid, unsigned *ret_number)
+{
+    char path[64], name[64];
+    int length = 0;
+
+    snprintf(path, sizeof(path), "task/%d/comm", tid);
+    return read_proc(target, path, name, sizeof(name)) && strncmp(name, "CPU ", 4) == 0 &&
+           name[4] >= '0' && name[4] <= '9' &&
+           sscanf(name, "CPU %9u/KVM%n", ret_number, &length) == 1 && length > 0 &&
+           strcmp(name + length, "\n") == 0;
+}
+
+struct named_thread {
+    pid_t tid;
+    unsigned number; /* QEMU's */
+};
+
+/* Of those named as vCPUs, or, if there is none, of all, the first TARGET_THREADS_MAX. Returns how
+ * many there are. */
+static unsigned list_threads(const struct target *target, struct named_thread *ret_threads,
+                             bool *ret_named)
+{
+    DIR *directory = open_directory(target, "task");
+    unsigned count = 0;
+    struct dirent *entry;
+
+    *ret_named = false;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        struct named_thread thread = {.tid = atoi(entry->d_name)};
+        bool named = thread.tid > 0 && is_named_as_vcpu(target, thread.tid, &thread.number);
+
+        if (thread.tid <= 0 || (*ret_named && !named)) {
+            continue;
+        }
+        count = named && !*ret_named ? 0 : count;
+        *ret_named = *ret_named || named;
+        if (count < TARGET_THREADS_MAX) {
+            ret_threads[count] = thread;
+        }
+        count++;
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+    return count;
+}
+
+/* How many vCPUs come before @vcpu; -1: there is none of that number, or several, or not @n_vcpus
+ * in all. */
+static int count_before(const struct target *target, unsigned vcpu, unsigned n_vcpus)
+{
+    unsigned before = 0, same = 0;
+
+    for (unsigned i = 0; i < target->n_vcpus; i++) {
+        before += target->vcpus[i].id < vcpu;
+        same += target->vcpus[i].id == vcpu;
+    }
+    return same == 1 && target->n_vcpus == n_vcpus ? (int)before : -1;
+}
+
+/* The one that @before others come before; -1: there is none, or there are several. */
+static int find_by_order(const struct named_thread *threads, unsigned count, int before)
+{
+    int found = -1, times = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        int smaller = 0;
+        for (unsigned j = 0; j < count; j++) {
+            smaller += threads[j].number < threads[i].number;
+        }
+        found = smaller == before ? (int)i : found;
+        times += smaller == before;
+    }
+    return times == 1 ? found : -1;
+}
+
+bool target_vcpu_threads(const struct target *target, int64_t vcpu, pid_t *ret_threads,
+                         unsigned max, unsigned *ret_count, struct failure *failure)
+{
+    static struct named_thread threads[TARGET_THREADS_MAX];
+    bool named;
+    unsigned count = list_threads(target, threads, &named);
+    int one = -1;
+
+    if (count == 0) {
+        return gone(target, failure);
+    }
+    if (named && vcpu >= 0 && count <= TARGET_THREADS_MAX) {
+        int before = count_before(target, (unsigned)vcpu, count);
+        one = before >= 0 ? find_by_order(threads, count, before) : -1;
+    }
+    if (one < 0 && count > max) {
+        return fail(failure, ATTACH_NOT_ATTACHABLE,
+                    "process %d (%s) has %u threads that may run the guest, but %u can be traced "
+                    "at most",
+                    target->pid, target->name, count, max);
+    }
+    *ret_count = one >= 0 ? 1 : count;
+    for (unsigned i = 0; i < *ret_count; i++) {
+        ret_threads[i] = threads[one >= 0 ? (unsigned)one : i].tid;
+    }
+    return true;
+}
+
+bool target_has_thread(const struct target *target, pid_t tid)
+{
+    char path[32];
+
+    snprintf(path, sizeof(path), "task/%d", tid);
+    return faccessat(target->proc, path, F_OK, 0) == 0;
 }
 
 static long thread_status_number(const struct target *target, pid_t tid, const char *name)

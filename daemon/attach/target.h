@@ -34,13 +34,31 @@ struct target_thread {
     int score;       /* how well it is suited to be borrowed, 0: not at all */
 };
 
+enum target_use {
+    TARGET_ATTACH, /* threads of it are to be stopped and borrowed */
+    TARGET_LOOK,   /* nothing is done to it: any process with a KVM guest will do; of several
+                      machines `vm_fd` is one, and the vCPUs are those of all */
+};
+
 /* Looks and checks. On failure as after target_close(). */
-bool target_open(struct target *target, pid_t pid, uint64_t start_time, struct failure *failure);
+bool target_open(struct target *target, pid_t pid, uint64_t start_time, enum target_use use,
+                 struct failure *failure);
 void target_close(struct target *target);
 
 /* Its threads as of now, at most TARGET_THREADS_MAX. */
 bool target_threads(const struct target *target, struct target_thread *ret_threads,
                     size_t *ret_count, struct failure *failure);
+
+/* Those of its threads as of now that run vCPUs: those named as QEMU names them, "CPU 0/KVM" and so
+ * on, or, if none is, all. @vcpu: the one that runs that vCPU, by KVM's number
+ * (anon_inode:kvm-vcpu:3); -1: of any. The names have QEMU's numbers, which are others where a
+ * socket has a number of cores that is no power of two, or cores of threads; but both count up
+ * alike. Where it can't be told, those of all vCPUs. Fails if there are more than @max. */
+bool target_vcpu_threads(const struct target *target, int64_t vcpu, pid_t *ret_threads,
+                         unsigned max, unsigned *ret_count, struct failure *failure);
+
+/* Is it one of its threads (still)? */
+bool target_has_thread(const struct target *target, pid_t tid);
 
 /* Does a system call filter apply to the thread? One that can't be read has ended: true. */
 bool target_is_filtered(const struct target *target, pid_t tid);

@@ -43,7 +43,7 @@
 #define HOST_LONG_PAUSE_NS 5000000
 
 /* What it opens: all that comes with a reply, and the gate. */
-#define CLOSES (ATTACH_FDS + 1)
+#define CLOSES (ATTACH_EVENTFDS + 1)
 
 /* A row of calls, and what they are about. */
 #define ROW_BEFORE 2u

@@ -3,7 +3,6 @@
 #include "daemon/base-timer/hv-timer.h"
 
 #include "daemon/base-timer/kvm-event.h"
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -42,6 +41,7 @@ enum hv_timer_use hv_timer_verdict_feed(struct hv_timer_verdict *verdict,
 
 /* ---- The counting ---- */
 
+/* As they come in a row. */
 enum { OFF, ON, STATES };
 
 struct hv_timer {
@@ -52,33 +52,6 @@ struct hv_timer {
 static void close_fd(gpointer data)
 {
     kvm_event_close(*(int *)data);
-}
-
-static gboolean count(struct hv_timer *timer, const GArray *threads, unsigned vcpu, GError **error)
-{
-    static const char *const fields[] = {"vcpu_id", "hv_timer_in_use"};
-    static const struct perf_event_attr attr = {.sample_period = 0}; /* no ring: only counted */
-    struct kvm_event event;
-
-    if (!kvm_event_find("kvm/kvm_hv_timer_state", fields, G_N_ELEMENTS(fields), &event, error)) {
-        return FALSE;
-    }
-    for (unsigned state = OFF; state < STATES; state++) {
-        g_autofree char *filter =
-            g_strdup_printf("vcpu_id == %u && hv_timer_in_use == %u", vcpu, state);
-        for (unsigned i = 0; i < threads->len; i++) {
-            int fd;
-            if (!kvm_event_open(&event, g_array_index(threads, pid_t, i), &attr, filter, &fd,
-                                error)) {
-                return FALSE;
-            }
-            if (fd >= 0) {
-                g_array_append_val(timer->fds[state], fd);
-                ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);
-            }
-        }
-    }
-    return TRUE;
 }
 
 /* FALSE: some can't be read. */
@@ -100,26 +73,24 @@ static uint64_t now_ns(void)
     return (uint64_t)g_get_monotonic_time() * 1000;
 }
 
-struct hv_timer *hv_timer_new(pid_t pid, unsigned vcpu, GError **error)
+struct attach_job hv_timer_job(unsigned vcpu)
 {
-    g_autoptr(GArray) threads = kvm_event_find_vcpu_threads(pid, vcpu, error);
-    struct hv_timer *timer;
+    return (struct attach_job){.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_HV_TIMER, .vcpu = vcpu};
+}
 
-    if (threads == NULL) {
-        return NULL;
-    }
-    timer = g_new0(struct hv_timer, 1);
+struct hv_timer *hv_timer_new(struct attach_result *opened)
+{
+    struct hv_timer *timer = g_new0(struct hv_timer, 1);
+
+    hv_timer_verdict_init(&timer->verdict, &(struct hv_timer_counts){.ns = now_ns()});
     for (unsigned state = OFF; state < STATES; state++) {
         timer->fds[state] = g_array_new(FALSE, FALSE, sizeof(int));
         g_array_set_clear_func(timer->fds[state], close_fd);
-    }
-    hv_timer_verdict_init(&timer->verdict, &(struct hv_timer_counts){.ns = now_ns()});
-    if (!count(timer, threads, vcpu, error)) {
-        g_prefix_error(error, "what runs the local APIC timer can't be seen: ");
-        g_clear_pointer(&timer, hv_timer_free);
-    } else if (timer->fds[OFF]->len == 0) {
-        kvm_event_set_ended(error, pid);
-        g_clear_pointer(&timer, hv_timer_free);
+        for (unsigned i = 0; i < kvm_event_rows(opened, STATES); i++) {
+            int fd = kvm_event_take(opened, i * STATES + state);
+            g_array_append_val(timer->fds[state], fd);
+            kvm_event_enable(fd);
+        }
     }
     return timer;
 }

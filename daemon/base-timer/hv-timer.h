@@ -5,9 +5,7 @@
  */
 #pragma once
 
-#include <glib.h>
-#include <stdint.h>
-#include <sys/types.h>
+#include "daemon/attach/client.h"
 
 struct hv_timer;
 
@@ -17,9 +15,12 @@ enum hv_timer_use {
     HV_TIMER_USED,
 };
 
-/* Of vCPU @vcpu, by KVM's number, of the process @pid, from now on. Main loop. Errors as in
- * kvm-event.h. (transfer full) */
-struct hv_timer *hv_timer_new(pid_t pid, unsigned vcpu, GError **error);
+/* What is to be asked of hvtimer-attach for it: of vCPU @vcpu, by KVM's number. */
+struct attach_job hv_timer_job(unsigned vcpu);
+
+/* From now on. @opened: what came of the request, of which it takes the descriptors. Main loop.
+ * (transfer full) */
+struct hv_timer *hv_timer_new(struct attach_result *opened);
 /* NULL is fine. */
 void hv_timer_free(struct hv_timer *timer);
 

@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * KVM's trace event kvm_pio by perf_event_open(2): see kvm-trace.h. What the kernel promises of a
+ * KVM's trace event kvm_pio as perf events: see kvm-trace.h. What the kernel promises of a
  * ring and of the records in it is in linux/perf_event.h.
  */
 #include "daemon/base-timer/kvm-trace.h"
 
+#include "common/status.h"
 #include "daemon/base-timer/kvm-event.h"
 #include <string.h>
-#include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
-
-#define PORTS_MAX 4u
 
 /* A power of two, as perf wants it. */
 #define RING_SIZE UINT64_C(0x20000)
@@ -28,9 +25,11 @@ struct sample {
 };
 #define SAMPLE_HEAD offsetof(struct sample, raw)
 
-/* @rw: 0 is IN, 1 is OUT (KVM_PIO_IN and _OUT, arch/x86/kvm/trace.h); @val is the first one's. */
-enum { FIELD_RW, FIELD_PORT, FIELD_SIZE, FIELD_COUNT, FIELD_VAL, FIELDS };
-static const char *const field_names[FIELDS] = {"rw", "port", "size", "count", "val"};
+/* Where it has what. */
+struct layout {
+    struct attach_place fields[ATTACH_FIELDS];
+    uint32_t raw_size; /* up to the end of the last of them */
+};
 
 /* The accesses of one thread. */
 struct ring {
@@ -47,22 +46,39 @@ struct ring {
 };
 
 struct kvm_trace {
-    struct kvm_event event; /* kvm_pio */
-    GArray *rings;          /* struct ring */
+    struct layout layout;
+    GArray *rings; /* struct ring */
     uint64_t last_ns;
     bool lost; /* to be told of, before anything else is returned */
 };
 
 /* ---- The threads ---- */
 
-static char *filter_for(const uint16_t *ports, unsigned n_ports)
+struct attach_job kvm_trace_job(const uint16_t *ports, unsigned n_ports)
 {
-    GString *filter = g_string_new("size == 1 && count == 1 && (");
+    struct attach_job job = {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_PORTS, .n_ports = n_ports};
 
-    for (unsigned i = 0; i < n_ports; i++) {
-        g_string_append_printf(filter, "%sport == %#x", i > 0 ? " || " : "", ports[i]);
+    memcpy(job.ports, ports, MIN(n_ports, ATTACH_PORTS) * sizeof(*ports)); /* more are refused */
+    return job;
+}
+
+static gboolean read_layout(struct layout *layout, const struct attach_result *opened,
+                            GError **error)
+{
+    for (unsigned i = 0; i < ATTACH_FIELDS; i++) {
+        const struct attach_place *place = &opened->fields[i];
+
+        if (place->size < 1 || place->size > sizeof(uint64_t) ||
+            place->offset > KVM_EVENT_RAW_MAX - place->size) {
+            g_set_error_literal(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED,
+                                "this kernel's kvm_pio is not as it was known when hvtimer was "
+                                "built: a newer hvtimer may know it");
+            return FALSE;
+        }
+        layout->fields[i] = *place;
+        layout->raw_size = MAX(layout->raw_size, place->offset + place->size);
     }
-    return g_string_free(g_string_append_c(filter, ')'), FALSE);
+    return TRUE;
 }
 
 static void close_ring(gpointer data)
@@ -73,70 +89,34 @@ static void close_ring(gpointer data)
     kvm_event_close(ring->fd);
 }
 
-/* TRUE without a new ring if the thread has ended. */
-static gboolean add_ring(struct kvm_trace *trace, pid_t thread, const char *filter, GError **error)
+/* Takes @fd. */
+static gboolean add_ring(struct kvm_trace *trace, int fd, GError **error)
 {
-    static const struct perf_event_attr attr = {
-        .sample_period = 1,
-        .sample_type = PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
-        .use_clockid = 1,
-        .clockid = CLOCK_MONOTONIC,
-    };
-    struct ring ring = {.full_at = NOWHERE, .told_at = NOWHERE};
+    struct ring ring = {.fd = fd, .full_at = NOWHERE, .told_at = NOWHERE};
 
-    if (!kvm_event_open(&trace->event, thread, &attr, filter, &ring.fd, error)) {
-        return FALSE;
-    }
-    if (ring.fd < 0) {
-        return TRUE;
-    }
     /* Mapped now: a page fault is no business of a real-time thread. */
-    ring.page = kvm_event_map(ring.fd, RING_SIZE, error);
+    ring.page = kvm_event_map(fd, RING_SIZE, error);
+    if (ring.page != NULL) {
+        ring.data = (const uint8_t *)ring.page + sysconf(_SC_PAGESIZE);
+        __atomic_store_n(&ring.page->data_tail, 0, __ATOMIC_RELEASE);
+    }
     g_array_append_val(trace->rings, ring);
-    struct ring *added = &g_array_index(trace->rings, struct ring, trace->rings->len - 1);
-    if (added->page == NULL) {
-        return FALSE;
-    }
-    added->data = (const uint8_t *)added->page + sysconf(_SC_PAGESIZE);
-    __atomic_store_n(&added->page->data_tail, 0, __ATOMIC_RELEASE);
-    return TRUE;
+    return ring.page != NULL;
 }
 
-static gboolean add_rings(struct kvm_trace *trace, const GArray *threads, const char *filter,
-                          GError **error)
+struct kvm_trace *kvm_trace_new(struct attach_result *opened, GError **error)
 {
-    gboolean done = kvm_event_find("kvm/kvm_pio", field_names, FIELDS, &trace->event, error);
+    struct kvm_trace *trace = g_new0(struct kvm_trace, 1);
 
-    for (unsigned i = 0; done && i < threads->len; i++) {
-        done = add_ring(trace, g_array_index(threads, pid_t, i), filter, error);
-    }
-    if (!done) {
-        g_prefix_error(error, "port accesses can't be traced: ");
-    }
-    return done;
-}
-
-struct kvm_trace *kvm_trace_new(pid_t pid, const uint16_t *ports, unsigned n_ports, GError **error)
-{
-    g_autoptr(GArray) threads = NULL;
-    struct kvm_trace *trace;
-    gboolean done;
-
-    g_return_val_if_fail(n_ports >= 1 && n_ports <= PORTS_MAX, NULL);
-
-    g_autofree char *filter = filter_for(ports, n_ports);
-    trace = g_new0(struct kvm_trace, 1);
     trace->rings = g_array_new(FALSE, TRUE, sizeof(struct ring));
     g_array_set_clear_func(trace->rings, close_ring);
-
-    threads = kvm_event_find_threads(pid, error);
-    done = threads != NULL && add_rings(trace, threads, filter, error);
-    if (done && trace->rings->len == 0) {
-        kvm_event_set_ended(error, pid);
-        done = FALSE;
+    gboolean done = read_layout(&trace->layout, opened, error);
+    for (unsigned i = 0; done && i < kvm_event_rows(opened, 1); i++) {
+        done = add_ring(trace, kvm_event_take(opened, i), error);
     }
+    kvm_event_close_all(opened);
     for (unsigned i = 0; done && i < trace->rings->len; i++) {
-        ioctl(g_array_index(trace->rings, struct ring, i).fd, PERF_EVENT_IOC_ENABLE, 0);
+        kvm_event_enable(g_array_index(trace->rings, struct ring, i).fd);
     }
     if (!done) {
         g_clear_pointer(&trace, kvm_trace_free);
@@ -164,30 +144,31 @@ static void copy_out(const struct ring *ring, uint64_t position, void *to, size_
 }
 
 /* x86 is little-endian, and so are the event's fields. */
-static uint64_t field(const struct kvm_event *event, const struct sample *sample, unsigned i)
+static uint64_t field(const struct layout *layout, const struct sample *sample, unsigned i)
 {
     uint64_t value = 0;
 
-    memcpy(&value, sample->raw + event->fields[i].offset, event->fields[i].size);
+    memcpy(&value, sample->raw + layout->fields[i].offset, layout->fields[i].size);
     return value;
 }
 
 /* What the record at the ring's tail, of @size bytes, says. FALSE: not what was asked for. */
-static bool read_sample(const struct ring *ring, const struct kvm_event *event, size_t size,
+static bool read_sample(const struct ring *ring, const struct layout *layout, size_t size,
                         struct port_access *ret_access)
 {
     struct sample sample = {.raw_size = 0};
 
     copy_out(ring, ring->tail, &sample, MIN(size, sizeof(sample)));
-    if (size < SAMPLE_HEAD + event->raw_size || sample.raw_size < event->raw_size ||
-        field(event, &sample, FIELD_SIZE) != 1 || field(event, &sample, FIELD_COUNT) != 1) {
+    if (size < SAMPLE_HEAD + layout->raw_size || sample.raw_size < layout->raw_size ||
+        field(layout, &sample, ATTACH_PIO_SIZE) != 1 ||
+        field(layout, &sample, ATTACH_PIO_COUNT) != 1) {
         return false;
     }
     *ret_access = (struct port_access){
         .time_ns = sample.time_ns,
-        .port = (uint16_t)field(event, &sample, FIELD_PORT),
-        .write = field(event, &sample, FIELD_RW) != 0,
-        .value = (uint8_t)field(event, &sample, FIELD_VAL),
+        .port = (uint16_t)field(layout, &sample, ATTACH_PIO_PORT),
+        .write = field(layout, &sample, ATTACH_PIO_RW) != 0,
+        .value = (uint8_t)field(layout, &sample, ATTACH_PIO_VAL),
     };
     return true;
 }
@@ -197,9 +178,9 @@ static bool read_sample(const struct ring *ring, const struct kvm_event *event, 
  * in coming. So a ring that had no room for one more is taken to have overflown, unless another
  * record follows, and tells.
  */
-static void note_full(struct ring *ring, const struct kvm_event *event, uint64_t head)
+static void note_full(struct ring *ring, const struct layout *layout, uint64_t head)
 {
-    uint64_t record = SAMPLE_HEAD + event->raw_size;
+    uint64_t record = SAMPLE_HEAD + layout->raw_size;
 
     if (head - ring->tail + record >= RING_SIZE) {
         ring->full_at = head;
@@ -216,7 +197,7 @@ static void note_drained(struct ring *ring)
 }
 
 /* One record at the tail. FALSE: this can't be one. */
-static bool read_record(struct ring *ring, const struct kvm_event *event, uint64_t head)
+static bool read_record(struct ring *ring, const struct layout *layout, uint64_t head)
 {
     struct perf_event_header header;
     uint64_t left = head - ring->tail;
@@ -229,7 +210,7 @@ static bool read_record(struct ring *ring, const struct kvm_event *event, uint64
         return false;
     }
     if (header.type == PERF_RECORD_SAMPLE) {
-        ring->have_next = read_sample(ring, event, header.size, &ring->next);
+        ring->have_next = read_sample(ring, layout, header.size, &ring->next);
     } else if (header.type == PERF_RECORD_LOST && ring->tail != ring->told_at) {
         ring->gap = true;
     } else if (header.type == PERF_RECORD_THROTTLE) {
@@ -241,7 +222,7 @@ static bool read_record(struct ring *ring, const struct kvm_event *event, uint64
 
 /* Takes the oldest access out of the ring. Ends: each record has a length, and those that come
  * meanwhile are left for the next time. */
-static void fill_next(struct ring *ring, const struct kvm_event *event)
+static void fill_next(struct ring *ring, const struct layout *layout)
 {
     uint64_t head;
 
@@ -254,9 +235,9 @@ static void fill_next(struct ring *ring, const struct kvm_event *event)
         note_drained(ring);
         return;
     }
-    note_full(ring, event, head);
+    note_full(ring, layout, head);
     while (!ring->have_next && ring->tail != head) {
-        if (!read_record(ring, event, head)) {
+        if (!read_record(ring, layout, head)) {
             ring->tail = head;
             ring->gap = true;
         }
@@ -271,7 +252,7 @@ static struct ring *oldest_found(struct kvm_trace *trace)
 
     for (unsigned i = 0; i < trace->rings->len; i++) {
         struct ring *ring = &g_array_index(trace->rings, struct ring, i);
-        fill_next(ring, &trace->event);
+        fill_next(ring, &trace->layout);
         if (ring->have_next && (found == NULL || ring->next.time_ns < found->next.time_ns)) {
             found = ring;
         }

@@ -13,21 +13,21 @@
  */
 #pragma once
 
+#include "daemon/attach/client.h"
 #include "daemon/base-timer/ports.h"
-#include <glib.h>
-#include <sys/types.h>
 
 struct kvm_trace;
 
-/* Accesses of the KVM process @pid to @ports (up to 4 of them) from now on: those of its vCPU
- * threads as QEMU names them, "CPU 0/KVM" and so on, or, if no thread is named so, of all threads
- * that it has now. A vCPU that is added later is not seen. Needs CAP_PERFMON and access to the
- * kernel's tracing directory (mounted, or CAP_SYS_ADMIN to open it unmounted), or root. Takes
- * 132 KiB and a descriptor for each thread. Main loop. Errors: HV_STATUS_ERROR: ACCESS_DENIED,
- * OPERATION_DENIED where the kernel has no such event, INSUFFICIENT_MEMORY where it gives no more
- * descriptors or locked memory, INVALID_PARTITION_ID if there is no such process; each with what to
- * do about it. (transfer full) */
-struct kvm_trace *kvm_trace_new(pid_t pid, const uint16_t *ports, unsigned n_ports, GError **error);
+/* What is to be asked of hvtimer-attach for it: accesses of its process to @ports, up to
+ * ATTACH_PORTS of them: those of its vCPU threads as QEMU names them, "CPU 0/KVM" and so on, or, if
+ * no thread is named so, of all threads that it has by then. A vCPU that is added later is not
+ * seen. */
+struct attach_job kvm_trace_job(const uint16_t *ports, unsigned n_ports);
+
+/* From now on. @opened: what came of the request, of which it takes the descriptors; a descriptor
+ * and 132 KiB of locked memory for each thread. Main loop. Errors as in kvm-event.h. (transfer
+ * full) */
+struct kvm_trace *kvm_trace_new(struct attach_result *opened, GError **error);
 void kvm_trace_free(struct kvm_trace *trace);
 
 /* The oldest access that was not yet read, up to @until_ns (CLOCK_MONOTONIC); false: there is none,

@@ -4,6 +4,7 @@
 
 #include "common/status.h"
 #include "daemon/base-timer/hv-timer.h"
+#include "daemon/base-timer/kvm-event.h"
 #include "daemon/base-timer/lapic-watch.h"
 #include "daemon/injectors/pin-private.h"
 
@@ -16,10 +17,10 @@
 
 struct lapic {
     struct pin pin; /* with the lease */
-    pid_t pid;
     struct supervisor_clock clock;
-    struct lapic_watch *watch; /* NULL: the guest's accesses can't be traced */
+    struct lapic_watch *watch; /* NULL: the guest's accesses can't be traced, or not yet */
     struct hv_timer *hv_timer; /* NULL: nor can this */
+    gboolean freed;            /* only requests under way refer to it */
 };
 
 /* ---- what can be had ---- */
@@ -75,25 +76,91 @@ static void on_touched(gpointer user_data)
     }
 }
 
-/* Without them the guest's own use is noticed by the ticks that don't come, and what runs the timer
- * is what the host's module says. */
+/* ---- what the guest does with it, and what runs it ---- */
+
+struct watching {
+    struct lapic *lapic;
+    unsigned vcpu; /* that is asked about */
+};
+
+static void ask_trace(struct lapic *lapic, const struct attach_job *job, attach_queue_func done)
+{
+    struct watching *watching = g_new(struct watching, 1);
+
+    *watching = (struct watching){lapic, job->vcpu};
+    lapic->pin.references++;
+    attach_queue_run(lapic->pin.queue, job, done, watching);
+}
+
+/* Of @result nothing is wanted any more: the lease has ended, or moved on. */
+static gboolean drop_if_late(const struct watching *watching, struct attach_result *result)
+{
+    const struct lapic *lapic = watching->lapic;
+    gboolean late = lapic->freed || !lapic->pin.leased || lapic->pin.lease.vcpu != watching->vcpu;
+
+    if (late) {
+        kvm_event_close_all(result);
+    }
+    return late;
+}
+
+static void warn(const struct lapic *lapic, const char *consequence, const GError *error)
+{
+    if (!g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID)) {
+        g_warning("process %d: KVM's trace events can't be had, so %s: %s",
+                  (int)attach_queue_pid(lapic->pin.queue), consequence, error->message);
+    } /* else it has ended, and its guest ends now */
+}
+
+static void on_hv_timer_traced(struct attach_result *result, const GError *error,
+                               gpointer user_data)
+{
+    g_autofree struct watching *watching = user_data;
+    g_autoptr(AttachResult) owned = result;
+    struct lapic *lapic = watching->lapic;
+
+    if (drop_if_late(watching, result)) {
+        /* nobody asks */
+    } else if (result != NULL) {
+        g_clear_pointer(&lapic->hv_timer, hv_timer_free);
+        lapic->hv_timer = hv_timer_new(result);
+    } else {
+        warn(lapic, "what runs its local APIC timer is known from the host's module only", error);
+    }
+    pin_unref(&lapic->pin);
+}
+
+static void on_lapic_traced(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    g_autofree struct watching *watching = user_data;
+    g_autoptr(AttachResult) owned = result;
+    g_autoptr(GError) problem = error != NULL ? g_error_copy(error) : NULL;
+    struct lapic *lapic = watching->lapic;
+
+    if (!drop_if_late(watching, result)) {
+        g_clear_pointer(&lapic->watch, lapic_watch_free);
+        if (result != NULL) {
+            lapic->watch = lapic_watch_new(result, on_touched, lapic, &problem);
+        }
+        if (lapic->watch != NULL) {
+            struct attach_job job = hv_timer_job(watching->vcpu);
+            ask_trace(lapic, &job, on_hv_timer_traced);
+        } else {
+            warn(lapic, "a guest that begins to use its local APIC timer is noticed late", problem);
+        }
+    }
+    pin_unref(&lapic->pin);
+}
+
+/* It ticks meanwhile. Without them the guest's own use is noticed by the ticks that don't come, and
+ * what runs the timer is what the host's module says. */
 static void watch(struct lapic *lapic)
 {
-    g_autoptr(GError) error = NULL;
+    struct attach_job job = lapic_watch_job(lapic->pin.lease.vcpu);
 
     g_clear_pointer(&lapic->watch, lapic_watch_free);
     g_clear_pointer(&lapic->hv_timer, hv_timer_free);
-    lapic->watch = lapic_watch_new(lapic->pid, lapic->pin.lease.vcpu, on_touched, lapic, &error);
-    if (lapic->watch != NULL) {
-        lapic->hv_timer = hv_timer_new(lapic->pid, lapic->pin.lease.vcpu, &error);
-    }
-    if (error != NULL) {
-        g_warning("process %d: KVM's trace events can't be had, so %s: %s", (int)lapic->pid,
-                  lapic->watch == NULL
-                      ? "a guest that begins to use its local APIC timer is noticed late"
-                      : "what runs its local APIC timer is known from the host's module only",
-                  error->message);
-    }
+    ask_trace(lapic, &job, on_lapic_traced);
 }
 
 /* ---- another route, or period ---- */
@@ -209,6 +276,7 @@ static void free_lapic(struct injector *injector)
 
     g_clear_pointer(&lapic->watch, lapic_watch_free);
     g_clear_pointer(&lapic->hv_timer, hv_timer_free);
+    lapic->freed = TRUE;
     pin_free(injector);
 }
 
@@ -266,15 +334,14 @@ static struct injector *lapic_new(const struct leasing *leasing, struct attach_r
 
     pin_init(&lapic->pin, leasing->queue, TRUE, leasing->entry, result);
     if (!result->leased) {
-        g_message("process %d: %s; ticks go by a borrowed pin", (int)leasing->wish.pid,
-                  result->why_not);
+        g_message("process %d: %s; ticks go by a borrowed pin",
+                  (int)attach_queue_pid(leasing->queue), result->why_not);
         return injector; /* "pin" */
     }
     injector->ops = &lapic_ops;
     injector->clock = &lapic->clock;
     injector->traced = true; /* as we have set it up, it is */
     lapic->pin.leased = TRUE;
-    lapic->pid = leasing->wish.pid;
     take_lease(lapic, &result->lease, leasing->wish.period);
     watch(lapic);
     return injector;

@@ -11,7 +11,6 @@
 #include "daemon/injectors/pin.h"
 
 struct lapic_wish {
-    pid_t pid;        /* of the VMM */
     uint32_t pins;    /* that may be borrowed, a bit each */
     uint64_t control; /* HV_EMULATED_TIMER_CONTROL */
     struct period period;

@@ -2,6 +2,8 @@
 /* Ticks on top of those of a timer that the guest has: see shared-line.h. */
 #include "daemon/injectors/shared-line.h"
 
+#include "common/status.h"
+#include "daemon/base-timer/kvm-trace.h"
 #include "daemon/base-timer/pit-ports.h"
 #include "daemon/base-timer/rtc-ports.h"
 #include <hvapi/hvgdk.h>
@@ -20,7 +22,8 @@ struct line_kind {
     struct injector_ops ops;
     struct supervisor_clock clock;
     uint32_t gsi;
-    unsigned pin; /* of the IOAPIC: the PIT's is not its GSI */
+    unsigned pin;      /* of the IOAPIC: the PIT's is not its GSI */
+    uint16_t ports[2]; /* by which a guest programs it */
     void (*access)(struct shared_line *line, const struct port_access *access,
                    struct base_event *ret_event);
 };
@@ -38,9 +41,6 @@ struct shared_line {
     int pulse_fd;
     int references; /* the engine's, and those of requests under way */
 };
-
-const uint16_t injector_rtc_ports[2] = {0x70, 0x71};
-const uint16_t injector_pit_ports[2] = {0x40, 0x43};
 
 /* ---- engine thread ---- */
 
@@ -234,18 +234,20 @@ static const struct line_kind kinds[] = {
                                   .powers_of_two = true},
                         .gsi = 8,
                         .pin = 8,
+                        .ports = {0x70, 0x71},
                         .access = access_rtc},
     [BASE_TIMER_PIT] = {.ops = LINE_OPS("pit", "kvm-pit"),
                         .clock = {.hz = PIT_CLOCK_HZ, .shortest = PIT_SHORTEST, .restarts = true},
                         .gsi = 0,
                         .pin = 2,
+                        .ports = {0x40, 0x43},
                         .access = access_pit},
 };
 
 struct opening {
     const struct line_kind *kind;
     struct attach_queue *queue;
-    struct kvm_trace *trace;
+    struct kvm_trace *trace; /* NULL: there is none */
     gboolean makes_up;
     injector_shared_line_func done;
     gpointer user_data;
@@ -283,14 +285,34 @@ static void on_opened(struct attach_result *result, const GError *error, gpointe
     attach_queue_unref(opening->queue);
 }
 
-void injector_shared_line_open(struct attach_queue *queue, enum base_timer timer,
-                               struct kvm_trace *trace, gboolean makes_up,
+/* Without it the rate has to be told from what the guest takes, which is less sure. */
+static void on_traced(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    struct opening *opening = user_data;
+    g_autoptr(AttachResult) owned = result;
+    g_autoptr(GError) problem = error != NULL ? g_error_copy(error) : NULL;
+
+    if (result != NULL) {
+        opening->trace = kvm_trace_new(result, &problem);
+    }
+    if (g_error_matches(problem, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID)) {
+        g_debug("%s", problem->message); /* nothing else will come of it either */
+    } else if (problem != NULL) {
+        g_warning("process %d: what the guest tells its timer can't be seen: %s",
+                  (int)attach_queue_pid(opening->queue), problem->message);
+    }
+}
+
+/* Traced first: what the guest does from when it is listened to is known. */
+void injector_shared_line_open(struct attach_queue *queue, enum base_timer timer, gboolean makes_up,
                                injector_shared_line_func done, gpointer user_data)
 {
+    const struct line_kind *kind = &kinds[timer];
     struct opening *opening = g_new(struct opening, 1);
-    struct attach_job job = {.kind = ATTACH_LISTEN, .pin = kinds[timer].gsi, .pulse = TRUE};
+    struct attach_job trace = kvm_trace_job(kind->ports, G_N_ELEMENTS(kind->ports));
+    struct attach_job listen = {.kind = ATTACH_LISTEN, .pin = kind->gsi, .pulse = TRUE};
 
-    *opening =
-        (struct opening){&kinds[timer], attach_queue_ref(queue), trace, makes_up, done, user_data};
-    attach_queue_run(queue, &job, on_opened, opening);
+    *opening = (struct opening){kind, attach_queue_ref(queue), NULL, makes_up, done, user_data};
+    attach_queue_run(queue, &trace, on_traced, opening);
+    attach_queue_run(queue, &listen, on_opened, opening);
 }

@@ -7,7 +7,6 @@
 #pragma once
 
 #include "daemon/attach/queue.h"
-#include "daemon/base-timer/kvm-trace.h"
 #include "daemon/base-timer/supervision.h"
 #include "daemon/injector.h"
 
@@ -15,11 +14,7 @@
 typedef void (*injector_shared_line_func)(struct injector *injector, const GError *error,
                                           gpointer user_data);
 
-/* The ports by which a guest programs the timer. */
-extern const uint16_t injector_rtc_ports[2], injector_pit_ports[2];
-
-/* @trace: (nullable, transfer full): of these ports; without, the rate is told from
- * acknowledgements. @makes_up: see struct injector. Calls @done once, later. */
-void injector_shared_line_open(struct attach_queue *queue, enum base_timer timer,
-                               struct kvm_trace *trace, gboolean makes_up,
+/* What the guest tells its timer is traced; where that can't be had, which is warned of, the rate
+ * is told from acknowledgements. @makes_up: see struct injector. Calls @done once, later. */
+void injector_shared_line_open(struct attach_queue *queue, enum base_timer timer, gboolean makes_up,
                                injector_shared_line_func done, gpointer user_data);

@@ -3,13 +3,24 @@
 #include "daemon/sources/processes.h"
 
 #include "common/status.h"
+#include "daemon/attach/process.h"
+#include "daemon/attach/queue.h"
 #include "daemon/sources/vm-process.h"
-#include <string.h>
 
 struct process_source {
     struct manager *manager;
     const struct config *config;
     GHashTable *guests; /* a set */
+    GList *asked;       /* struct asked: those that are being looked into */
+};
+
+/* One that is to be attached to, if there is a KVM VM in it. */
+struct asked {
+    struct process_source *source; /* NULL: it is no more */
+    pid_t pid;
+    char *name;
+    process_source_func done;
+    gpointer user_data;
 };
 
 struct process_source *process_source_new(struct manager *manager, const struct config *config)
@@ -20,32 +31,6 @@ struct process_source *process_source_new(struct manager *manager, const struct 
     source->config = config;
     source->guests = g_hash_table_new(NULL, NULL);
     return source;
-}
-
-void process_source_free(struct process_source *source)
-{
-    if (source != NULL) {
-        g_hash_table_unref(source->guests);
-        g_free(source);
-    }
-}
-
-/* A look at what any process may see, so that the operator hears at once what can't work; the
- * attach helper checks for itself. */
-static gboolean has_kvm_vm(pid_t pid)
-{
-    g_autofree char *directory = g_strdup_printf("/proc/%d/fd", (int)pid);
-    g_autoptr(GDir) dir = g_dir_open(directory, 0, NULL);
-    const char *fd;
-
-    while (dir != NULL && (fd = g_dir_read_name(dir)) != NULL) {
-        g_autofree char *path = g_build_filename(directory, fd, NULL);
-        g_autofree char *target = g_file_read_link(path, NULL);
-        if (target != NULL && strstr(target, "kvm-vm") != NULL) {
-            return TRUE;
-        }
-    }
-    return FALSE;
 }
 
 static char *name_of(pid_t pid, const char *name)
@@ -63,7 +48,7 @@ static char *name_of(pid_t pid, const char *name)
     return g_strdup_printf("%s-%d", valid, (int)pid);
 }
 
-static gboolean check(struct process_source *source, pid_t pid, GError **error)
+static gboolean check_taken(struct process_source *source, pid_t pid, GError **error)
 {
     struct guest *taken = manager_find_process(source->manager, (uint32_t)pid);
 
@@ -71,13 +56,6 @@ static gboolean check(struct process_source *source, pid_t pid, GError **error)
         g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OBJECT_IN_USE,
                     "process %d is partition %" G_GUINT64_FORMAT " (%s) already", (int)pid,
                     guest_identity(taken)->id, guest_identity(taken)->name);
-        return FALSE;
-    }
-    if (!has_kvm_vm(pid)) {
-        g_set_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
-                    "process %d runs no KVM virtual machine, or may not be looked into; give the "
-                    "process id of a VMM",
-                    (int)pid);
         return FALSE;
     }
     return TRUE;
@@ -115,12 +93,77 @@ static struct guest *attach(struct process_source *source, pid_t pid, const char
     return guest;
 }
 
-struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
-                                    GError **error)
-{
-    g_autofree char *chosen = name_of(pid, name);
+/* ---- when asked to ---- */
 
-    return check(source, pid, error) ? attach(source, pid, chosen, NULL, error) : NULL;
+static void free_asked(struct asked *asked)
+{
+    g_free(asked->name);
+    g_free(asked);
+}
+
+/* By then another may have been faster. */
+static struct guest *attach_asked(const struct asked *asked, GError **error)
+{
+    g_autofree char *name = name_of(asked->pid, asked->name);
+
+    return check_taken(asked->source, asked->pid, error)
+               ? attach(asked->source, asked->pid, name, NULL, error)
+               : NULL;
+}
+
+static void on_looked(struct attach_result *result, const GError *error, gpointer user_data)
+{
+    struct asked *asked = user_data;
+    g_autoptr(AttachResult) owned = result;
+    g_autoptr(GError) problem = NULL;
+    struct guest *guest = NULL;
+
+    if (asked->source != NULL) {
+        asked->source->asked = g_list_remove(asked->source->asked, asked);
+        if (result != NULL) {
+            guest = attach_asked(asked, &problem);
+        }
+        asked->done(guest, result != NULL ? problem : error, asked->user_data);
+    }
+    free_asked(asked);
+}
+
+/* So that the operator hears at once what can't work. Only the attach helper may look into other
+ * users' processes. */
+void process_source_attach(struct process_source *source, pid_t pid, const char *name,
+                           process_source_func done, gpointer user_data)
+{
+    g_autoptr(GError) error = NULL;
+    uint64_t start_time;
+
+    if (!check_taken(source, pid, &error) || !process_start_time(pid, &start_time, &error)) {
+        done(NULL, error, user_data);
+        return;
+    }
+    struct attach_queue *queue = attach_queue_new(source->config->attach_helper, pid, start_time);
+    struct asked *asked = g_new(struct asked, 1);
+    *asked = (struct asked){source, pid, g_strdup(name), done, user_data};
+    source->asked = g_list_prepend(source->asked, asked);
+    attach_queue_run(queue, &(struct attach_job){.kind = ATTACH_CHECK}, on_looked, asked);
+    attach_queue_unref(queue);
+}
+
+void process_source_free(struct process_source *source)
+{
+    g_autoptr(GError) error =
+        g_error_new_literal(HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_STATE,
+                            "hvtimerd ends: try again once it runs");
+
+    for (GList *i = source != NULL ? source->asked : NULL; i != NULL; i = i->next) {
+        struct asked *asked = i->data;
+        asked->source = NULL; /* it goes when its answer comes */
+        asked->done(NULL, error, asked->user_data);
+    }
+    if (source != NULL) {
+        g_list_free(source->asked);
+        g_hash_table_unref(source->guests);
+        g_free(source);
+    }
 }
 
 void process_source_resume(struct process_source *source, const struct state *state)

@@ -13,10 +13,14 @@ struct process_source;
 struct process_source *process_source_new(struct manager *manager, const struct config *config);
 void process_source_free(struct process_source *source);
 
-/* @name: "" for the process's own. Errors: INVALID_PARTITION_ID (no such process),
- * INVALID_PARTITION_STATE (no KVM VM in it), OBJECT_IN_USE (a partition has it, or its name). */
-struct guest *process_source_attach(struct process_source *source, pid_t pid, const char *name,
-                                    GError **error);
+/* @guest: NULL with @error. */
+typedef void (*process_source_func)(struct guest *guest, const GError *error, gpointer user_data);
+
+/* @name: "" for the process's own. Calls @done once, now or later. Errors: INVALID_PARTITION_ID (no
+ * such process), INVALID_PARTITION_STATE (no KVM VM in it, or the daemon ends), OBJECT_IN_USE (a
+ * partition has it, or its name), and those of hvtimer-attach, which looks into it. */
+void process_source_attach(struct process_source *source, pid_t pid, const char *name,
+                           process_source_func done, gpointer user_data);
 
 /* Those that the daemon before had attached to. */
 void process_source_resume(struct process_source *source, const struct state *state);

@@ -86,28 +86,12 @@ static void attach(const struct guest_attach_wish *wish, guest_attached_func don
     } else if (g_str_equal(wish->injector, "pin") || lease_problem(wish) != NULL) {
         injector_pin_borrow(process->queue, pins, wish->control, done, done_data);
     } else {
-        struct lapic_wish lapic = {.pid = process->pid,
-                                   .pins = pins,
+        struct lapic_wish lapic = {.pins = pins,
                                    .control = wish->control,
                                    .period = wish->period,
                                    .or_pin = g_str_equal(wish->injector, "auto")};
         injector_lapic_lease(process->queue, &lapic, done, done_data);
     }
-}
-
-/* Without it the rate has to be told from what the guest takes, which is less sure. */
-static struct kvm_trace *open_trace(const struct vm_process *process, enum base_timer timer)
-{
-    const uint16_t *ports = timer == BASE_TIMER_RTC ? injector_rtc_ports : injector_pit_ports;
-    g_autoptr(GError) error = NULL;
-    struct kvm_trace *trace =
-        kvm_trace_new(process->pid, ports, G_N_ELEMENTS(injector_rtc_ports), &error);
-
-    if (trace == NULL) {
-        g_warning("process %d: what the guest tells its timer can't be seen: %s", (int)process->pid,
-                  error->message);
-    }
-    return trace;
 }
 
 static void watch(enum base_timer timer, guest_attached_func done, gpointer done_data,
@@ -121,8 +105,7 @@ static void watch(enum base_timer timer, guest_attached_func done, gpointer done
         done(NULL, error, done_data);
         return;
     }
-    injector_shared_line_open(process->queue, timer, open_trace(process, timer), makes_up, done,
-                              done_data);
+    injector_shared_line_open(process->queue, timer, makes_up, done, done_data);
 }
 
 static void free_process(gpointer data)

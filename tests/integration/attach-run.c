@@ -45,7 +45,7 @@ static struct attach_result *run_once(const struct attach_job *job, GError **err
 
     attach_run_async(helper, job, NULL, on_done, &result);
     while (result == NULL) {
-        g_main_context_iteration(NULL, TRUE);
+        g_main_context_iteration(g_main_context_get_thread_default(), TRUE);
     }
     return attach_run_finish(result, error);
 }

@@ -7,6 +7,7 @@
  * checks that registers, FPU and red zone are as they were: aborts if not; the uint64_t in the file
  * PROGRESS counts attach-target filter               under a strict system call filter
  *   attach-target storm                threads come and go without end
+ *   attach-target threads              has 300 of them
  *   attach-target swap                 the machine's descriptor is something else half of the time
  *   attach-target split                its IOAPIC is not KVM's
  *   attach-target two                  two virtual machines
@@ -240,6 +241,14 @@ static void start(void *(*function)(void *))
     }
 }
 
+static void *sleep_for_ever(void *unused)
+{
+    for (;;) {
+        pause();
+    }
+    return unused;
+}
+
 static void filter(void)
 {
     static const int allowed[] = {SYS_read,      SYS_write,           SYS_exit_group,
@@ -286,6 +295,10 @@ int main(int argc, char **argv)
     } else if (strcmp(habit, "storm") == 0) {
         for (int i = 0; i < 8; i++) {
             start(create);
+        }
+    } else if (strcmp(habit, "threads") == 0) {
+        for (int i = 0; i < 300; i++) {
+            start(sleep_for_ever);
         }
     } else if (strcmp(habit, "swap") == 0) {
         start(swap);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +89,15 @@ static void map_memory(struct qemu *qemu, gint64 until)
     qemu->counts = (void *)((char *)qemu->memory + QEMU_GUEST_COUNTS);
 }
 
+static void wait_until_ready(struct qemu *qemu, gint64 until)
+{
+    while (qemu->counts->ready != QEMU_GUEST_READY_MAGIC) {
+        g_assert_true(qemu_is_alive(qemu));
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+        g_usleep(10000);
+    }
+}
+
 struct qemu *qemu_start(const char *boot_sector, const char *const *arguments)
 {
     struct qemu *qemu = g_new0(struct qemu, 1);
@@ -105,12 +116,31 @@ struct qemu *qemu_start(const char *boot_sector, const char *const *arguments)
     g_assert_no_error(error);
     qemu->pid = pid;
     map_memory(qemu, until);
-    while (qemu->counts->ready != QEMU_GUEST_READY_MAGIC) {
-        g_assert_true(qemu_is_alive(qemu));
-        g_assert_cmpint(g_get_monotonic_time(), <, until);
-        g_usleep(10000);
-    }
+    wait_until_ready(qemu, until);
     return qemu;
+}
+
+/* Its monitor answers each line with one, and greets with one. */
+static void say(int monitor, const char *line)
+{
+    char answer[4096];
+
+    g_assert_cmpint(recv(monitor, answer, sizeof(answer), 0), >, 0);
+    g_assert_cmpint(send(monitor, line, strlen(line), MSG_NOSIGNAL), ==, (ssize_t)strlen(line));
+}
+
+void qemu_reset(struct qemu *qemu)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int monitor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, qemu->socket, sizeof(address.sun_path));
+    g_assert_cmpint(connect(monitor, (struct sockaddr *)&address, sizeof(address)), ==, 0);
+    say(monitor, "{\"execute\": \"qmp_capabilities\"}\n");
+    qemu->counts->ready = 0;
+    say(monitor, "{\"execute\": \"system_reset\"}\n");
+    wait_until_ready(qemu, g_get_monotonic_time() + BOOT_TIMEOUT_US);
+    close(monitor);
 }
 
 static void remove_file(const struct qemu *qemu, const char *name)

@@ -23,6 +23,10 @@ void qemu_free(struct qemu *qemu);
 
 gboolean qemu_is_alive(struct qemu *qemu);
 
+/* As its reset button, and until the guest counts again. Takes the arguments "-action",
+ * "reboot=reset". */
+void qemu_reset(struct qemu *qemu);
+
 /* SIGSTOP, SIGCONT. */
 void qemu_stop(struct qemu *qemu);
 void qemu_continue(struct qemu *qemu);

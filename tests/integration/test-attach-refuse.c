@@ -95,7 +95,7 @@ static void test_bad_requests(void)
 {
     const struct attach_job jobs[] = {
         {.kind = 0},
-        {.kind = ATTACH_RETURN + 1},
+        {.kind = ATTACH_TRACE + 1},
         {.kind = ATTACH_LISTEN, .pin = ATTACH_PINS},
         {.kind = ATTACH_LISTEN, .pin = 8, .edge = TRUE},
         {.kind = ATTACH_READ, .pulse = TRUE},
@@ -104,6 +104,14 @@ static void test_bad_requests(void)
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_FIRST - 1, .entry = VECTOR},
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .entry = 15},
         {.kind = ATTACH_BORROW, .pin = ATTACH_PIN_ANY, .entry = VECTOR | 4 << 8}, /* NMI */
+        {.kind = ATTACH_CHECK, .pulse = TRUE},
+        {.kind = ATTACH_TRACE},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_LAPIC + 1},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_LAPIC, .edge = TRUE},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_LAPIC, .n_ports = 1},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_PORTS},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_PORTS, .n_ports = ATTACH_PORTS + 1},
+        {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_PORTS, .n_ports = 1, .vcpu = 1},
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(jobs); i++) {
@@ -204,6 +212,119 @@ static void test_stopped(void)
         expect_success(pid);
         attach_target_end(pid);
     }
+}
+
+/* ---- looking only: checks and traces ---- */
+
+static const struct attach_job looks[] = {
+    {.kind = ATTACH_CHECK},
+    {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_PORTS, .n_ports = 2, .ports = {0x70, 0x71}},
+    {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_HV_TIMER},
+    {.kind = ATTACH_TRACE, .trace = ATTACH_TRACE_LAPIC},
+};
+
+static struct attach_result *look(unsigned i, pid_t pid, GError **error)
+{
+    struct attach_job job = looks[i];
+
+    job.pid = pid;
+    return attach_run(&job, error);
+}
+
+static void expect_look_refused(unsigned i, pid_t pid, HV_STATUS status, const char *reason)
+{
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(look(i, pid, &error));
+    g_assert_error(error, HV_STATUS_ERROR, (int)status);
+    if (strstr(error->message, reason) == NULL) {
+        g_error("\"%s\" does not say \"%s\"", error->message, reason);
+    }
+}
+
+/* Of a process without KVM, nothing; nor of one that is no more. */
+static void test_look_not_a_vmm(void)
+{
+    char *arguments[] = {(char *)"sleep", (char *)"60", NULL};
+    g_autoptr(GError) error = NULL;
+    GPid pid;
+
+    if (skipped()) {
+        return;
+    }
+    g_spawn_async(NULL, arguments, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_DO_NOT_REAP_CHILD, NULL,
+                  NULL, &pid, &error);
+    g_assert_no_error(error);
+    for (unsigned i = 0; i < G_N_ELEMENTS(looks); i++) {
+        expect_look_refused(i, pid, HV_STATUS_INVALID_PARTITION_STATE, "has no KVM guest");
+    }
+    attach_target_end(pid);
+    for (unsigned i = 0; i < G_N_ELEMENTS(looks); i++) {
+        expect_look_refused(i, pid, HV_STATUS_INVALID_PARTITION_ID, "no process");
+    }
+}
+
+/* One that stands still, or is traced, is looked at all the same, and stays as it is. */
+static void test_look_stopped(void)
+{
+    if (skipped()) {
+        return;
+    }
+    pid_t pid = attach_target_start("two", NULL);
+    kill(pid, SIGSTOP);
+    while (state_of(pid) != 'T') {
+        g_usleep(1000);
+    }
+    g_assert_cmpint(ptrace(PTRACE_SEIZE, pid, NULL, NULL), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(looks); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(AttachResult) result = look(i, pid, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(result->n_fds, ==, i < 2 ? i : 2); /* it has one thread */
+        g_assert_cmpuint(result->stall_ns, ==, 0);
+    }
+    attach_target_end(pid);
+}
+
+/* More descriptors than can come at once. */
+static void test_look_too_many(void)
+{
+    if (skipped()) {
+        return;
+    }
+    pid_t pid = attach_target_start("threads", NULL);
+    g_autoptr(AttachResult) checked = look(0, pid, NULL);
+    g_assert_nonnull(checked);
+    for (unsigned i = 1; i < G_N_ELEMENTS(looks); i++) {
+        expect_look_refused(i, pid, HV_STATUS_INVALID_PARTITION_STATE, "301 threads");
+    }
+    g_assert_true(attach_target_is_alive(pid));
+    attach_target_end(pid);
+}
+
+/* Threads that are gone when they are to be traced. Now and then there are too many. */
+static void test_look_storm(void)
+{
+    unsigned done = 0;
+
+    if (skipped()) {
+        return;
+    }
+    pid_t pid = attach_target_start("storm", NULL);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(AttachResult) result = look(1 + i % 3, pid, &error);
+        if (result == NULL && strstr(error->message, "can be traced at most") != NULL) {
+            continue;
+        }
+        g_assert_no_error(error);
+        g_assert_cmpuint(result->n_fds, >=, 9); /* those that stay */
+        g_assert_cmpuint(result->n_fds % (i % 3 == 0 ? 1 : 2), ==, 0);
+        done++;
+    }
+    g_test_message("%u of %u were done, of the others there were too many", done, ROUNDS);
+    g_assert_true(attach_target_is_alive(pid));
+    attach_target_end(pid);
 }
 
 /* Whose machine is not always there: until it is. */
@@ -351,6 +472,10 @@ int main(int argc, char **argv)
     g_test_add_func("/attach/refuse/filter", test_filter);
     g_test_add_func("/attach/refuse/traced", test_traced);
     g_test_add_func("/attach/refuse/stopped", test_stopped);
+    g_test_add_func("/attach/look/not-a-vmm", test_look_not_a_vmm);
+    g_test_add_func("/attach/look/stopped", test_look_stopped);
+    g_test_add_func("/attach/look/too-many", test_look_too_many);
+    g_test_add_func("/attach/look/storm", test_look_storm);
     g_test_add_func("/attach/hard/storm", test_storm);
     g_test_add_func("/attach/hard/swap", test_swap);
     g_test_add_func("/attach/hard/exits-meanwhile", test_exits_meanwhile);

@@ -267,7 +267,7 @@ static struct attach_result *listen_with_pulse(void)
 
     g_assert_no_error(error);
     g_assert_cmpuint(listener->stall_ns, ==, 0);
-    for (unsigned i = 0; i < ATTACH_FDS; i++) {
+    for (unsigned i = 0; i < ATTACH_EVENTFDS; i++) {
         g_assert_cmpint(listener->fds[i], >=, 0);
     }
     return listener;

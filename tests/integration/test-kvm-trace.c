@@ -8,13 +8,11 @@
 #include "common/status.h"
 #include "daemon/base-timer/kvm-trace.h"
 #include "tests/guest/ports-vm.h"
+#include "tests/integration/attach-run.h"
 #include "tests/support/test.h"
-#include <linux/capability.h>
 #include <pthread.h>
-#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -36,11 +34,22 @@ static uint64_t now_ns(void)
     return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+/* @start_time: 0 for the process that has the number now. */
+static struct kvm_trace *try_trace(pid_t pid, uint64_t start_time, GError **error)
+{
+    struct attach_job job = kvm_trace_job(rtc, G_N_ELEMENTS(rtc));
+
+    job.pid = pid;
+    job.start_time = start_time;
+    g_autoptr(AttachResult) opened = attach_run(&job, error);
+    return opened != NULL ? kvm_trace_new(opened, error) : NULL;
+}
+
 /* NULL: it can't be had here, and the test was skipped. */
 static struct kvm_trace *trace_of(pid_t pid)
 {
     g_autoptr(GError) error = NULL;
-    struct kvm_trace *trace = kvm_trace_new(pid, rtc, G_N_ELEMENTS(rtc), &error);
+    struct kvm_trace *trace = try_trace(pid, 0, &error);
 
     if (ports_vm_is_refusal(error)) {
         test_skip(error->message);
@@ -470,111 +479,88 @@ static void test_processes(void)
 
 static void test_no_process(void)
 {
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) error = NULL, late = NULL;
     pid_t ended = fork();
 
     if (ended == 0) {
         _exit(0);
     }
     waitpid(ended, NULL, 0);
-    g_assert_null(kvm_trace_new(ended, rtc, G_N_ELEMENTS(rtc), &error));
+    g_assert_null(try_trace(ended, 0, &error));
     g_assert_error(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID);
+    g_assert_null(try_trace(ended, 1, &late)); /* it was there when it was asked for */
+    g_assert_error(late, HV_STATUS_ERROR, HV_STATUS_INVALID_PARTITION_ID);
     kvm_trace_free(NULL);
 }
 
-/* In a child, because what is done to it can't be undone. Returns its exit status: 77, it could not
- * even be made so; 0, the trace was allowed; else the HV_STATUS of the error. */
-static int try_as(gboolean (*become)(void))
+/* The helper through @command, which ends with the name of a program to be run. Returns 0, the
+ * trace was had; else the HV_STATUS of the error, which says @reason. */
+static int try_through(const char *command, const char *reason)
 {
-    int status;
-    pid_t child = fork();
+    g_autoptr(GError) error = NULL;
 
-    if (child == 0) {
-        g_autoptr(GError) error = NULL;
-        if (!become()) {
-            _exit(77);
-        }
-        struct kvm_trace *trace = kvm_trace_new(getpid(), rtc, G_N_ELEMENTS(rtc), &error);
-        if (trace == NULL) {
-            g_printerr("# %s\n", error->message);
-        }
-        _exit(trace != NULL ? 0 : error->code);
+    attach_use_script("%s", command);
+    struct kvm_trace *trace = try_trace(getpid(), 0, &error);
+    attach_use_helper(NULL);
+    kvm_trace_free(trace);
+    if (error != NULL) {
+        g_test_message("%s", error->message);
+        g_assert_nonnull(strstr(error->message, reason));
     }
-    g_assert_cmpint(waitpid(child, &status, 0), ==, child);
-    g_assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    return error != NULL ? error->code : 0;
 }
 
-static gboolean become_nobody(void)
-{
-    return setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0;
-}
+#define MOUNTS_OF_ITS_OWN "unshare --mount --propagation private "
+/* @how: what is done before the helper, "$0", takes its place. */
+#define UNMOUNTED(how)                                                           \
+    MOUNTS_OF_ITS_OWN "sh -c 'while umount -l /sys/kernel/tracing; do :; done; " \
+                      "while umount -l /sys/kernel/debug; do :; done; "          \
+                      "test ! -e /sys/kernel/tracing/events && " how "' 2>/dev/null"
 
-static gboolean become_unmounted(void)
-{
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
-        return FALSE;
-    }
-    while (umount2("/sys/kernel/tracing", MNT_DETACH) == 0) {
-    }
-    while (umount2("/sys/kernel/debug", MNT_DETACH) == 0) {
-    }
-    return access("/sys/kernel/tracing/events", F_OK) != 0;
-}
-
-/* Debian's kernels know a third degree, and then CAP_PERFMON is not enough. */
-static gboolean perf_takes_admin(void)
+/* It may not mount it anywhere else. Debian's kernels know a third degree, and then CAP_PERFMON is
+ * not enough for the events. */
+static const char *mounted(void)
 {
     g_autofree char *degree = NULL;
 
     return g_file_get_contents("/proc/sys/kernel/perf_event_paranoid", &degree, NULL, NULL) &&
-           g_ascii_strtoll(degree, NULL, 10) > 2;
-}
-
-/* It may not mount it anywhere else. */
-static gboolean become_mounted(void)
-{
-    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-
-    if (!become_unmounted() || mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL) != 0 ||
-        syscall(SYS_capget, &header, data) != 0) {
-        return FALSE;
-    }
-    if (!perf_takes_admin()) {
-        data[0].effective &= ~(1u << CAP_SYS_ADMIN);
-    }
-    return syscall(SYS_capset, &header, data) == 0;
+                   g_ascii_strtoll(degree, NULL, 10) > 2
+               ? UNMOUNTED("mount -t tracefs tracefs /sys/kernel/tracing && exec \"$0\"")
+               : UNMOUNTED("mount -t tracefs tracefs /sys/kernel/tracing && "
+                           "exec setpriv --bounding-set=-sys_admin \"$0\"");
 }
 
 /* Some other file system is where it should be. */
-static gboolean become_misled(void)
-{
-    return become_unmounted() && mount("tmpfs", "/sys/kernel/tracing", "tmpfs", 0, NULL) == 0;
-}
+static const char misled[] = UNMOUNTED("mount -t tmpfs tmpfs /sys/kernel/tracing && exec \"$0\"");
 
 static void test_places(void)
 {
     g_autofree char *before = NULL, *after = NULL;
-    struct kvm_trace *trace;
+    struct ports_vm *vm;
 
-    g_file_get_contents("/proc/self/mountinfo", &before, NULL, NULL);
-    trace = trace_of(getpid());
-    if (trace == NULL) {
+    if (no_kvm()) {
         return;
     }
-    kvm_trace_free(trace);
-    g_file_get_contents("/proc/self/mountinfo", &after, NULL, NULL);
-    g_assert_cmpstr(before, ==, after);
-    int unmounted = try_as(become_unmounted);
-    if (unmounted == 77) {
+    if (system(MOUNTS_OF_ITS_OWN "true 2>/dev/null") != 0) {
         test_skip("only root may try other mounts");
         return;
     }
-    g_assert_cmpint(unmounted, ==, 0);
-    g_assert_cmpint(try_as(become_mounted), ==, 0);
-    g_assert_cmpint(try_as(become_misled), ==, 0);
-    g_assert_cmpint(try_as(become_nobody), ==, HV_STATUS_ACCESS_DENIED);
+    vm = ports_vm_new("CPU 0/KVM");
+    g_file_get_contents("/proc/self/mountinfo", &before, NULL, NULL);
+    struct kvm_trace *trace = trace_of(getpid());
+    if (trace != NULL) {
+        kvm_trace_free(trace);
+        g_file_get_contents("/proc/self/mountinfo", &after, NULL, NULL);
+        g_assert_cmpstr(before, ==, after);
+        g_assert_cmpint(try_through(UNMOUNTED("exec \"$0\""), ""), ==, 0);
+        g_assert_cmpint(try_through(mounted(), ""), ==, 0);
+        g_assert_cmpint(try_through(misled, ""), ==, 0);
+        g_assert_cmpint(try_through("setpriv --bounding-set=-all", "CAP_SYS_PTRACE"), ==,
+                        HV_STATUS_ACCESS_DENIED);
+        g_assert_cmpint(try_through("setpriv --bounding-set=-all,+sys_ptrace", "CAP_PERFMON"), ==,
+                        HV_STATUS_ACCESS_DENIED);
+    }
+    ports_vm_free(vm);
 }
 
 int main(int argc, char **argv)
@@ -584,7 +570,6 @@ int main(int argc, char **argv)
         return ports_process_main("CPU 0/KVM", steps, GUEST_STEPS);
     }
     g_test_init(&argc, &argv, NULL);
-    /* Those that fork come first: there is no other thread yet. */
     g_test_add_func("/kvm-trace/no-process", test_no_process);
     g_test_add_func("/kvm-trace/places", test_places);
     g_test_add_func("/kvm-trace/sequence", test_sequence);

@@ -178,7 +178,13 @@ static int open_memory(pid_t pid)
 static gboolean map(struct machine *machine)
 {
     int fd = open_memory(machine->pid);
+    struct stat info;
 
+    /* One that has just been made has no size yet: to touch it would be the end of us. */
+    if (fd >= 0 && (fstat(fd, &info) != 0 || info.st_size < DOMAIN_GUEST_END)) {
+        close(fd);
+        fd = -1;
+    }
     if (fd < 0) {
         return FALSE;
     }
