@@ -31,23 +31,36 @@ static GDBusConnection *connect_to(const char *which, GError **error)
         NULL, NULL, error);
 }
 
-GDBusConnection *bus_open(const char *which, GError **error)
+static const char *or_default(const char *which)
 {
-    GDBusConnection *connection;
-
     if (which == NULL) {
         which = g_getenv(BUS_ENVIRONMENT);
     }
-    if (which == NULL || *which == '\0') {
-        which = "system";
-    }
+    return which == NULL || *which == '\0' ? "system" : which;
+}
 
+gboolean bus_is_system(const char *which)
+{
+    g_autofree char *address = find_address(or_default(which), NULL);
+    g_autofree char *of_system = find_address("system", NULL);
+
+    return address != NULL && g_strcmp0(address, of_system) == 0;
+}
+
+GDBusConnection *bus_open(const char *which, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+    GDBusConnection *connection;
+
+    which = or_default(which);
     /* Errors that come over the connection are to be read as statuses from the first on. */
     (void)HV_STATUS_ERROR;
-    connection = connect_to(which, error);
+    connection = connect_to(which, &cause);
     if (connection == NULL) {
-        g_prefix_error(error,
-                       "can't connect to the bus '%s' (system, session or an address): ", which);
+        g_set_error(error, cause->domain, cause->code,
+                    "can't connect to the bus '%s' (system, session or an address): %s; is it "
+                    "running? --bus or " BUS_ENVIRONMENT " names another",
+                    which, cause->message);
         return NULL;
     }
     g_dbus_connection_set_exit_on_close(connection, FALSE);

@@ -14,3 +14,6 @@
  * The connection is the caller's own: no g_bus_get() in the same process shares it, and its end
  * does not end the process. HV_STATUS_ERROR is known to it. (transfer full) */
 GDBusConnection *bus_open(const char *which, GError **error);
+
+/* Is that one the system bus, by whatever name? */
+gboolean bus_is_system(const char *which);

@@ -396,20 +396,21 @@ static void connect_methods(BusPartition *self)
     g_signal_connect(self, "handle-guest-reset", G_CALLBACK(on_guest_reset), NULL);
 }
 
-static void add_model(GDBusObjectSkeleton *object, BusPartition *self)
+static void add_model(GDBusObjectSkeleton *object, BusPartition *self, struct bus_access *access)
 {
-    g_autoptr(HvtDbusModel) model = hvt_dbus_model_skeleton_new();
+    g_autoptr(HvtDbusModel) model = bus_access_new_skeleton(access, HVT_DBUS_TYPE_MODEL_SKELETON);
 
     g_signal_connect_object(model, "handle-hold", G_CALLBACK(on_hold), self, 0);
     g_signal_connect_object(model, "handle-count-taken", G_CALLBACK(on_count_taken), self, 0);
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(model));
 }
 
-GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sources *sources)
+GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sources *sources,
+                                       struct bus_access *access)
 {
     g_autofree char *path = bus_partition_path(guest_identity(guest)->id);
     GDBusObjectSkeleton *object = g_dbus_object_skeleton_new(path);
-    g_autoptr(BusPartition) self = g_object_new(BUS_TYPE_PARTITION, NULL);
+    g_autoptr(BusPartition) self = bus_access_new_skeleton(access, BUS_TYPE_PARTITION);
 
     self->guest = guest;
     self->sources = sources;
@@ -417,7 +418,7 @@ GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sou
     connect_methods(self);
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(self));
     if (g_str_equal(guest_identity(guest)->source, "model")) {
-        add_model(object, self);
+        add_model(object, self, access);
     }
     bus_partition_update(object);
     return object;

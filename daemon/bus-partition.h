@@ -2,6 +2,7 @@
 /* One partition's object on the bus. */
 #pragma once
 
+#include "daemon/bus-access.h"
 #include "daemon/bus.h"
 #include <gio/gio.h>
 
@@ -10,7 +11,8 @@ char *bus_partition_path(uint64_t id);
 
 /* The object with all its interfaces, ready to be exported. It may be used after the guest has
  * ended only once bus_partition_end() was called. (transfer full) */
-GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sources *sources);
+GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sources *sources,
+                                       struct bus_access *access);
 
 /* Brings the properties in line with the guest's. */
 void bus_partition_update(GDBusObjectSkeleton *object);

@@ -4,7 +4,10 @@
 
 #include "common/hvtimer-dbus.h"
 #include "common/status.h"
+#include "daemon/bus-access.h"
+#include "daemon/bus-objects.h"
 #include "daemon/bus-partition.h"
+#include "daemon/metrics.h"
 #include <gio/gunixfdlist.h>
 #include <unistd.h>
 
@@ -18,8 +21,9 @@ struct bus {
     bus_state_func state;
     gpointer user_data;
     GCancellable *ended;
+    struct bus_access *access;
     HvtDbusManager *root;
-    GDBusObjectManagerServer *objects;
+    struct bus_objects *objects;
     guint name;
 };
 
@@ -176,19 +180,26 @@ static gboolean on_attach_vmm(G_GNUC_UNUSED HvtDbusManager *root, GDBusMethodInv
     return TRUE;
 }
 
-static gboolean on_attach_process(HvtDbusManager *root, GDBusMethodInvocation *invocation,
-                                  guint32 pid, const char *name, gpointer user_data)
+static void on_process_attached(struct guest *guest, const GError *error, gpointer user_data)
 {
-    struct bus *bus = user_data;
-    g_autoptr(GError) error = NULL;
-    struct guest *guest =
-        process_source_attach(bus->sources->processes, (pid_t)MIN(pid, G_MAXINT), name, &error);
+    GDBusMethodInvocation *invocation = user_data;
 
     if (guest == NULL) {
         g_dbus_method_invocation_return_gerror(invocation, error);
     } else {
-        hvt_dbus_manager_complete_attach_process(root, invocation, guest_identity(guest)->id);
+        g_dbus_method_invocation_return_value(invocation,
+                                              g_variant_new("(t)", guest_identity(guest)->id));
     }
+}
+
+static gboolean on_attach_process(G_GNUC_UNUSED HvtDbusManager *root,
+                                  GDBusMethodInvocation *invocation, guint32 pid, const char *name,
+                                  gpointer user_data)
+{
+    struct bus *bus = user_data;
+
+    process_source_attach(bus->sources->processes, (pid_t)MIN(pid, G_MAXINT), name,
+                          on_process_attached, invocation);
     return TRUE;
 }
 
@@ -216,28 +227,36 @@ static gboolean on_detach(G_GNUC_UNUSED HvtDbusManager *root, GDBusMethodInvocat
     return TRUE;
 }
 
+static gboolean on_get_metrics(HvtDbusManager *root, GDBusMethodInvocation *invocation,
+                               gpointer user_data)
+{
+    struct bus *bus = user_data;
+    g_autofree char *text = metrics_read(bus->manager, METRICS_OPENMETRICS);
+
+    hvt_dbus_manager_complete_get_metrics(root, invocation, text);
+    return TRUE;
+}
+
 /* ---- one object per partition ---- */
 
 static GDBusObjectSkeleton *find_object(struct bus *bus, struct guest *guest)
 {
     g_autofree char *path = bus_partition_path(guest_identity(guest)->id);
-    GDBusObject *object =
-        g_dbus_object_manager_get_object(G_DBUS_OBJECT_MANAGER(bus->objects), path);
 
-    return object != NULL ? G_DBUS_OBJECT_SKELETON(object) : NULL;
+    return bus_objects_find(bus->objects, path);
 }
 
 static void on_added(struct guest *guest, gpointer user_data)
 {
     struct bus *bus = user_data;
-    g_autoptr(GDBusObjectSkeleton) object = bus_partition_new(guest, bus->sources);
+    g_autoptr(GDBusObjectSkeleton) object = bus_partition_new(guest, bus->sources, bus->access);
 
-    g_dbus_object_manager_server_export(bus->objects, object);
+    bus_objects_add(bus->objects, object);
 }
 
 static void on_changed(struct guest *guest, gpointer user_data)
 {
-    g_autoptr(GDBusObjectSkeleton) object = find_object(user_data, guest);
+    GDBusObjectSkeleton *object = find_object(user_data, guest);
 
     if (object != NULL) {
         bus_partition_update(object);
@@ -247,12 +266,11 @@ static void on_changed(struct guest *guest, gpointer user_data)
 static void on_removed(struct guest *guest, gpointer user_data)
 {
     struct bus *bus = user_data;
-    g_autoptr(GDBusObjectSkeleton) object = find_object(bus, guest);
+    GDBusObjectSkeleton *object = find_object(bus, guest);
 
     if (object != NULL) {
         bus_partition_end(object);
-        g_dbus_object_manager_server_unexport(bus->objects,
-                                              g_dbus_object_get_object_path(G_DBUS_OBJECT(object)));
+        bus_objects_remove(bus->objects, object);
     }
 }
 
@@ -288,9 +306,25 @@ static void connect_methods(struct bus *bus)
     g_signal_connect(bus->root, "handle-attach-vmm", G_CALLBACK(on_attach_vmm), bus);
     g_signal_connect(bus->root, "handle-attach-process", G_CALLBACK(on_attach_process), bus);
     g_signal_connect(bus->root, "handle-detach", G_CALLBACK(on_detach), bus);
+    g_signal_connect(bus->root, "handle-get-metrics", G_CALLBACK(on_get_metrics), bus);
 }
 
-struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
+/* The objects at ROOT_PATH. */
+static gboolean export_root(struct bus *bus, GError **error)
+{
+    bus->root = bus_access_new_skeleton(bus->access, HVT_DBUS_TYPE_MANAGER_SKELETON);
+    hvt_dbus_manager_set_version(bus->root, PACKAGE_VERSION);
+    connect_methods(bus);
+    if (!g_dbus_interface_skeleton_export(G_DBUS_INTERFACE_SKELETON(bus->root), bus->connection,
+                                          ROOT_PATH, error)) {
+        g_clear_object(&bus->root);
+        return FALSE;
+    }
+    bus->objects = bus_objects_new(bus->connection, bus->access, ROOT_PATH, error);
+    return bus->objects != NULL;
+}
+
+struct bus *bus_new(GDBusConnection *connection, gboolean polkit, struct manager *manager,
                     const struct bus_sources *sources, bus_state_func state, gpointer user_data,
                     GError **error)
 {
@@ -302,16 +336,11 @@ struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
     bus->state = state;
     bus->user_data = user_data;
     bus->ended = g_cancellable_new();
-    bus->root = hvt_dbus_manager_skeleton_new();
-    hvt_dbus_manager_set_version(bus->root, PACKAGE_VERSION);
-    connect_methods(bus);
-    bus->objects = g_dbus_object_manager_server_new(ROOT_PATH);
-    if (!g_dbus_interface_skeleton_export(G_DBUS_INTERFACE_SKELETON(bus->root), connection,
-                                          ROOT_PATH, error)) {
+    bus->access = bus_access_new(connection, manager, polkit);
+    if (!export_root(bus, error)) {
         bus_free(bus);
         return NULL;
     }
-    g_dbus_object_manager_server_set_connection(bus->objects, connection);
     manager_add_observer(manager,
                          &(struct manager_observer){on_added, on_changed, on_removed, bus});
     bus->name =
@@ -329,9 +358,12 @@ void bus_free(struct bus *bus)
     g_cancellable_cancel(bus->ended);
     g_object_unref(bus->ended);
     g_clear_handle_id(&bus->name, g_bus_unown_name);
-    g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(bus->root));
-    g_object_unref(bus->objects);
-    g_object_unref(bus->root);
+    bus_objects_free(bus->objects);
+    if (bus->root != NULL) {
+        g_dbus_interface_skeleton_unexport(G_DBUS_INTERFACE_SKELETON(bus->root));
+        g_object_unref(bus->root);
+    }
+    bus_access_free(bus->access);
     g_object_unref(bus->connection);
     g_free(bus);
 }

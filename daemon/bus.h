@@ -24,9 +24,9 @@ struct bus_sources {
  * the bus is gone, and nothing is served any more. */
 typedef void (*bus_state_func)(const GError *error, gpointer user_data);
 
-/* Becomes the manager's observer. @sources must outlive it, and may be filled in later. Errors: of
- * GIO. */
-struct bus *bus_new(GDBusConnection *connection, struct manager *manager,
+/* Becomes the manager's observer. @sources must outlive it, and may be filled in later. @polkit: as
+ * for bus_access_new(). Errors: of GIO. */
+struct bus *bus_new(GDBusConnection *connection, gboolean polkit, struct manager *manager,
                     const struct bus_sources *sources, bus_state_func state, gpointer user_data,
                     GError **error);
 void bus_free(struct bus *bus);

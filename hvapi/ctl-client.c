@@ -4,6 +4,7 @@
 
 #include "common/bus-address.h"
 #include "common/status.h"
+#include "hvapi/ctl-agent.h"
 #include <inttypes.h>
 
 #define BUS_NAME            "org.hvtimer1"
@@ -27,12 +28,18 @@ void ctl_partition_free(CtlPartition *p)
 static HvtDbusManager *open_manager(const char *bus, GError **error)
 {
     g_autoptr(GDBusConnection) connection = bus_open(bus, error);
+    int timeout;
 
     if (connection == NULL) {
         return NULL;
     }
-    return hvt_dbus_manager_proxy_new_sync(connection, PROXY_FLAGS, BUS_NAME, ROOT_PATH, NULL,
-                                           error);
+    timeout = ctl_agent_start(connection, bus);
+    HvtDbusManager *manager =
+        hvt_dbus_manager_proxy_new_sync(connection, PROXY_FLAGS, BUS_NAME, ROOT_PATH, NULL, error);
+    if (manager != NULL) {
+        g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(manager), timeout);
+    }
+    return manager;
 }
 
 /* A call to the daemon that no generated code is for. */
@@ -42,7 +49,8 @@ static GVariant *call(GDBusProxy *proxy, const char *interface, const char *meth
     return g_dbus_connection_call_sync(
         g_dbus_proxy_get_connection(proxy), g_dbus_proxy_get_name(proxy),
         g_dbus_proxy_get_object_path(proxy), interface, method, parameters,
-        G_VARIANT_TYPE(reply_type), G_DBUS_CALL_FLAGS_NONE, -1, NULL, error);
+        G_VARIANT_TYPE(reply_type), G_DBUS_CALL_FLAGS_NONE, g_dbus_proxy_get_default_timeout(proxy),
+        NULL, error);
 }
 
 static CtlPartition *partition_new(HvtDbusManager *manager, uint64_t id, GError **error)
@@ -56,7 +64,12 @@ static CtlPartition *partition_new(HvtDbusManager *manager, uint64_t id, GError 
     p->manager = g_object_ref(manager);
     p->proxy = hvt_dbus_partition_proxy_new_sync(g_dbus_proxy_get_connection(G_DBUS_PROXY(manager)),
                                                  PROXY_FLAGS, owner, path, NULL, error);
-    return p->proxy != NULL ? g_steal_pointer(&p) : NULL;
+    if (p->proxy == NULL) {
+        return NULL;
+    }
+    g_dbus_proxy_set_default_timeout(G_DBUS_PROXY(p->proxy),
+                                     g_dbus_proxy_get_default_timeout(G_DBUS_PROXY(manager)));
+    return g_steal_pointer(&p);
 }
 
 CtlPartition *ctl_partition_find(const char *bus, const char *domain, GError **error)

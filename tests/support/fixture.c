@@ -3,10 +3,12 @@
 #include "tests/support/fixture.h"
 
 #include "common/bus-address.h"
+#include "tests/support/helper-socket.h"
 #include "tests/support/test.h"
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 /* Generous: a machine under sanitizers and load still starts a process within that. */
 #define PATIENCE_SECONDS 20
@@ -38,16 +40,29 @@ static void write_config(struct fixture *fixture, const char *config)
     g_assert_no_error(error);
 }
 
+/* (transfer full) */
+static char *attach_helper(struct fixture *fixture)
+{
+    g_autofree char *program = build_path("daemon/attach/hvtimer-attach");
+    g_autofree char *absolute = g_canonicalize_filename(program, NULL);
+
+    if (!fixture->unprivileged) {
+        return g_steal_pointer(&absolute);
+    }
+    char *path = g_build_filename(fixture->directory, "attach.sock", NULL);
+    fixture->helpers = helper_socket_new(path, absolute, FIXTURE_USER);
+    return path;
+}
+
 /* What the tests need of every daemon: its own state, and the build tree's helper. */
 static void write_drop_in(struct fixture *fixture)
 {
     g_autofree char *directory = g_build_filename(fixture->directory, "hvtimerd.d", NULL);
     g_autofree char *path = g_build_filename(directory, "tests.json", NULL);
-    g_autofree char *helper = build_path("daemon/attach/hvtimer-attach");
-    g_autofree char *absolute = g_canonicalize_filename(helper, NULL);
+    g_autofree char *helper = attach_helper(fixture);
     g_autofree char *text =
         g_strdup_printf("{\"state_directory\": \"%s/state\", \"attach_helper\": \"%s\"}",
-                        fixture->directory, absolute);
+                        fixture->directory, helper);
     g_autoptr(GError) error = NULL;
 
     g_assert_cmpint(g_mkdir(directory, 0700), ==, 0);
@@ -72,6 +87,39 @@ static void remove_tree(const char *directory)
     g_rmdir(directory);
 }
 
+static void give(const char *directory, const char *name)
+{
+    g_autofree char *path = g_build_filename(directory, name, NULL);
+
+    g_assert_cmpint(chown(path, FIXTURE_USER, FIXTURE_USER), ==, 0);
+}
+
+/* All that the daemon needs is in the fixture's directory, which is its user's: that user may not
+ * even see the build tree. The bus takes connections of everybody. */
+static void make_unprivileged(struct fixture *fixture)
+{
+    static const char config[] = "<busconfig><type>session</type>"
+                                 "<listen>unix:tmpdir=/tmp</listen><policy context='default'>"
+                                 "<allow user='*'/><allow own='*'/>"
+                                 "<allow send_destination='*' eavesdrop='true'/>"
+                                 "<allow eavesdrop='true'/></policy></busconfig>";
+    g_autofree char *built = build_path("daemon/hvtimerd");
+    g_autofree char *copy = g_build_filename(fixture->directory, "hvtimerd", NULL);
+    g_autofree char *bus = g_build_filename(fixture->directory, "bus.conf", NULL);
+    g_autoptr(GFile) from = g_file_new_for_path(built), to = g_file_new_for_path(copy);
+    g_autoptr(GError) error = NULL;
+
+    g_file_copy(from, to, G_FILE_COPY_NONE, NULL, NULL, NULL, &error);
+    g_assert_no_error(error);
+    g_file_set_contents(bus, config, -1, &error);
+    g_assert_no_error(error);
+    give(fixture->directory, "hvtimerd.d/tests.json");
+    give(fixture->directory, "hvtimerd.d");
+    give(fixture->directory, "hvtimerd.json");
+    give(fixture->directory, "hvtimerd");
+    give(fixture->directory, "");
+}
+
 /* A test that aborts takes them along. */
 static void die_with_parent(G_GNUC_UNUSED gpointer user_data)
 {
@@ -94,8 +142,13 @@ static void start_bus(struct fixture *fixture)
 {
     const char *program = g_getenv("DBUS_DAEMON");
     g_autofree char *listen = g_strdup_printf("--address=unix:dir=%s", fixture->directory);
+    g_autofree char *config =
+        fixture->bus_config != NULL ? g_strconcat("--config-file=", fixture->bus_config, NULL)
+        : fixture->unprivileged
+            ? g_strconcat("--config-file=", fixture->directory, "/bus.conf", NULL)
+            : g_strdup("--session");
     const char *argv[] = {program != NULL ? program : "dbus-daemon",
-                          "--session",
+                          config,
                           "--nofork",
                           "--nopidfile",
                           "--print-address",
@@ -111,16 +164,43 @@ static void start_bus(struct fixture *fixture)
     g_assert_nonnull(fixture->address);
 }
 
+/* As the unit has it: two limits, and nothing else that a user has not. */
+static const char *const limits[] = {"prlimit", "--rtprio=99", "--memlock=unlimited", NULL};
+static const char *const no_privileges[] = {"setpriv",
+                                            "--reuid=" G_STRINGIFY(FIXTURE_USER),
+                                            "--regid=" G_STRINGIFY(FIXTURE_USER),
+                                            "--clear-groups",
+                                            "--bounding-set=-all",
+                                            "--inh-caps=-all",
+                                            "--no-new-privs",
+                                            "--pdeathsig=KILL",
+                                            NULL};
+
+static gboolean may_raise_limits(void)
+{
+    const char *const argv[] = {limits[0], limits[1], limits[2], "true", NULL};
+    g_autoptr(GSubprocess) process = spawn(argv, G_SUBPROCESS_FLAGS_STDERR_SILENCE);
+
+    return g_subprocess_wait_check(process, NULL, NULL);
+}
+
 void fixture_up(struct fixture *fixture, const char *config)
 {
     g_autoptr(GError) error = NULL;
 
-    *fixture = (struct fixture){.quiet = fixture->quiet, .libvirt = fixture->libvirt};
+    *fixture = (struct fixture){.quiet = fixture->quiet,
+                                .libvirt = fixture->libvirt,
+                                .bus_config = fixture->bus_config,
+                                .unprivileged = fixture->unprivileged};
     fixture->directory = g_dir_make_tmp("hvtimer-XXXXXX", &error);
     g_assert_no_error(error);
     fixture->config = g_build_filename(fixture->directory, "hvtimerd.json", NULL);
     write_config(fixture, config);
     write_drop_in(fixture);
+    if (fixture->unprivileged) {
+        make_unprivileged(fixture);
+        fixture->limits = may_raise_limits();
+    }
     start_bus(fixture);
     g_setenv(BUS_ENVIRONMENT, fixture->address, TRUE);
     fixture->connection = bus_open(NULL, &error);
@@ -133,18 +213,30 @@ void fixture_up(struct fixture *fixture, const char *config)
 
 void fixture_start_daemon(struct fixture *fixture)
 {
-    g_autofree char *program = build_path("daemon/hvtimerd");
-    const char *argv[] = {program,
-                          "--config",
-                          fixture->config,
-                          "--bus",
-                          fixture->address,
-                          "--libvirt",
-                          fixture->libvirt != NULL ? fixture->libvirt : "none",
-                          NULL};
+    g_autofree char *program = fixture->unprivileged
+                                   ? g_build_filename(fixture->directory, "hvtimerd", NULL)
+                                   : build_path("daemon/hvtimerd");
+    const char *arguments[] = {program,
+                               "--config",
+                               fixture->config,
+                               "--bus",
+                               fixture->address,
+                               "--libvirt",
+                               fixture->libvirt != NULL ? fixture->libvirt : "none",
+                               NULL};
+    g_autoptr(GStrvBuilder) line = g_strv_builder_new();
 
+    if (fixture->limits) {
+        g_strv_builder_addv(line, (const char **)limits);
+    }
+    if (fixture->unprivileged) {
+        g_strv_builder_addv(line, (const char **)no_privileges);
+    }
+    g_strv_builder_addv(line, arguments);
+    g_auto(GStrv) argv = g_strv_builder_end(line);
     fixture->daemon =
-        spawn(argv, fixture->quiet ? G_SUBPROCESS_FLAGS_STDERR_SILENCE : G_SUBPROCESS_FLAGS_NONE);
+        spawn((const char *const *)argv,
+              fixture->quiet ? G_SUBPROCESS_FLAGS_STDERR_SILENCE : G_SUBPROCESS_FLAGS_NONE);
     test_wait_until(PATIENCE_SECONDS, fixture->served);
 }
 
@@ -185,6 +277,7 @@ void fixture_down(struct fixture *fixture)
     g_subprocess_wait(fixture->bus, NULL, NULL);
     g_clear_object(&fixture->bus);
     g_free(fixture->address);
+    helper_socket_free(fixture->helpers);
     remove_tree(fixture->directory);
     g_free(fixture->config);
     g_free(fixture->directory);

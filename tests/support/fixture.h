@@ -7,6 +7,8 @@
 
 #include <gio/gio.h>
 
+#define FIXTURE_USER 65534
+
 struct fixture {
     GSubprocess *bus;
     char *address; /* of the bus */
@@ -18,6 +20,14 @@ struct fixture {
     gboolean served;     /* the daemon has its name on the bus */
     const char *libvirt; /* to be set before fixture_up(): a connection's URI; NULL: none */
     gboolean quiet;      /* the daemon's log is not shown; to be set before fixture_up() */
+    /* The bus's configuration file; to be set before fixture_up(); NULL: that of a session. */
+    const char *bus_config;
+    /* The daemon runs as another user, FIXTURE_USER, without any capability, and hvtimer-attach is
+     * behind a socket; takes root, and is to be set before fixture_up(). */
+    gboolean unprivileged;
+    gboolean limits; /* of such a daemon, for real-time priority and locked memory, are raised, as
+                        the unit does; not so where even root may not */
+    struct helper_socket *helpers;
 };
 
 /* @config: the configuration's text. The daemon is ready when it returns. */
