@@ -4,6 +4,7 @@
 
 #include "daemon/config-domains.h"
 #include "daemon/config-keys.h"
+#include "daemon/metrics-server.h"
 #include <inttypes.h>
 #include <sched.h>
 #include <string.h>
@@ -62,6 +63,23 @@ static gboolean read_pins(G_GNUC_UNUSED const struct config_key *key, const char
     return TRUE;
 }
 
+static gboolean read_metrics_listen(const struct config_key *key, const char *where,
+                                    json_object *value, void *field, GError **error)
+{
+    const char *text = json_object_get_string(value);
+    gboolean off = json_object_is_type(value, json_type_string) && *text == '\0' &&
+                   json_object_get_string_len(value) == 0;
+    g_autoptr(GSocketAddress) address =
+        config_is_text(value, key->max) ? metrics_address_parse(text) : NULL;
+
+    if (!off && address == NULL) {
+        return config_refuse(error, where, value, key->wanted);
+    }
+    g_free(*(char **)field);
+    *(char **)field = g_strdup(text);
+    return TRUE;
+}
+
 static const struct config_key engine_keys[] = {
     {"priority", config_read_integer, FIELD(engine_priority), .min = 0, .max = 99},
     {"cpu", config_read_integer, FIELD(engine_cpu), .min = -1, .max = CPU_SETSIZE - 1},
@@ -90,6 +108,10 @@ static const struct config_key keys[] = {
     {"state_directory", config_read_text, FIELD(state_directory), .max = PATH_MAX_LENGTH,
      .accepts = g_path_is_absolute, .wanted = "the absolute path of a directory"},
     {"pins", read_pins, FIELD(pins)},
+    {"metrics_listen", read_metrics_listen, FIELD(metrics_listen), .max = PATH_MAX_LENGTH,
+     .wanted = "a loopback address and a port, such as \"127.0.0.1:19177\" or \"[::1]:19177\", a "
+               "Unix socket, such as \"unix:/run/hvtimer/metrics.sock\", or \"\" for none; nobody "
+               "is asked who they are there, so let others in by a reverse proxy that does"},
     {"domains", config_read_domains, FIELD(domains)},
 };
 static const struct config_table table = CONFIG_TABLE(keys);
@@ -118,6 +140,7 @@ struct config *config_new_default(void)
         .attach_helper = g_strdup(config_default_attach_helper()),
         .state_directory = g_strdup(RUNSTATEDIR "/hvtimer"),
         .pins = {.pins = {23, 22, 21, 20, 19, 18, 17, 16}, .length = 8},
+        .metrics_listen = g_strdup(""),
         .domains = config_domains_new(),
     };
     return config;
@@ -130,6 +153,7 @@ void config_free(struct config *config)
         g_free(config->libvirt);
         g_free(config->attach_helper);
         g_free(config->state_directory);
+        g_free(config->metrics_listen);
         g_array_unref(config->domains);
         g_free(config);
     }

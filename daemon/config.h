@@ -49,6 +49,8 @@ struct config {
     char *state_directory;
     /* "pins": those that may be borrowed of a guest */
     struct config_pins pins;
+    /* "metrics_listen": where metrics are served: see metrics-server.h; "": nowhere */
+    char *metrics_listen;
     /* "domains": struct config_domain, those of later files behind */
     GArray *domains;
 };

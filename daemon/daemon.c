@@ -6,6 +6,7 @@
 #include "daemon/attach/queue.h"
 #include "daemon/bus.h"
 #include "daemon/config.h"
+#include "daemon/metrics-server.h"
 #include "daemon/service.h"
 #include "daemon/sources/models.h"
 #include <glib-unix.h>
@@ -26,6 +27,7 @@ struct daemon {
     struct bus_sources sources;
     struct bus *bus;
     struct model_source *models;
+    struct metrics_server *metrics;
     struct service *service;
     GMainLoop *loop;
     GError *fatal; /* why the loop ended, if not by a signal */
@@ -85,6 +87,7 @@ static gboolean on_reload(gpointer user_data)
         if (daemon->sources.libvirt != NULL) {
             libvirt_source_configure(daemon->sources.libvirt);
         }
+        metrics_server_listen(daemon->metrics, daemon->config->metrics_listen);
         g_message("the configuration was read anew");
     }
     service_ready();
@@ -135,8 +138,8 @@ static gboolean start_bus(struct daemon *daemon, GError **error)
     }
     daemon->sources.vmms = vmm_source_new(daemon->manager, daemon->state, daemon->connection);
     daemon->sources.processes = process_source_new(daemon->manager, daemon->config);
-    daemon->bus =
-        bus_new(daemon->connection, daemon->manager, &daemon->sources, on_bus_state, daemon, error);
+    daemon->bus = bus_new(daemon->connection, bus_is_system(daemon->options->bus), daemon->manager,
+                          &daemon->sources, on_bus_state, daemon, error);
     return daemon->bus != NULL;
 }
 
@@ -189,6 +192,8 @@ struct daemon *daemon_new(const struct options *options, GError **error)
         return NULL;
     }
     start_sources(daemon);
+    daemon->metrics = metrics_server_new(daemon->manager);
+    metrics_server_listen(daemon->metrics, daemon->config->metrics_listen);
     daemon->service = service_new(daemon->engine);
     return daemon;
 }
@@ -236,6 +241,7 @@ void daemon_free(struct daemon *daemon)
         manager_remove_observer(daemon->manager, daemon);
         state_save(daemon->state, daemon->manager); /* for the next one, as it is now */
     }
+    metrics_server_free(daemon->metrics);
     libvirt_source_free(daemon->sources.libvirt);
     model_source_free(daemon->models);
     bus_free(daemon->bus);

@@ -31,6 +31,7 @@ static void assert_equal(const struct config *a, const struct config *b)
     g_assert_cmpstr(a->attach_helper, ==, b->attach_helper);
     g_assert_cmpstr(a->state_directory, ==, b->state_directory);
     g_assert_cmpmem(a->pins.pins, a->pins.length, b->pins.pins, b->pins.length);
+    g_assert_cmpstr(a->metrics_listen, ==, b->metrics_listen);
     g_assert_cmpuint(a->domains->len, ==, b->domains->len);
 }
 
@@ -79,6 +80,7 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
         .attach_helper = (char *)"/opt/attach",
         .state_directory = (char *)"/opt/state",
         .pins = {.pins = {16, 23, 20}, .length = 3},
+        .metrics_listen = (char *)"[::1]:19177",
         .domains = g_array_set_size(domains, 1),
     };
 
@@ -91,7 +93,8 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
                        "\"guest_reset\":\"keep\",\"models\":[\"demo\",\"gr\\u00f6\\u00dfe\"],"
                        "\"libvirt\":\"test:///default\",\"attach_helper\":\"/opt/attach\","
                        "\"state_directory\":\"/opt/state\","
-                       "\"pins\":[16,23,20],\"domains\":[{\"match\":\"a\"}]}");
+                       "\"pins\":[16,23,20],\"metrics_listen\":\"[::1]:19177\","
+                       "\"domains\":[{\"match\":\"a\"}]}");
 
     g_autoptr(Config) config = config_files_load(f);
 
@@ -114,10 +117,10 @@ static void test_sample(void)
  * hvtimer is installed, and which is only commented on. */
 static void test_sample_is_whole(void)
 {
-    static const char *const keys[] = {"priority",   "cpu",        "lock_memory", "period_min",
-                                       "period_max", "partitions", "policy",      "threshold",
-                                       "slew",       "limit_ms",   "on_resume",   "guest_reset",
-                                       "models",     "libvirt",    "pins",        "domains"};
+    static const char *const keys[] = {
+        "priority", "cpu",       "lock_memory", "period_min",     "period_max", "partitions",
+        "policy",   "threshold", "slew",        "limit_ms",       "on_resume",  "guest_reset",
+        "models",   "libvirt",   "pins",        "metrics_listen", "domains"};
     g_autofree char *path =
         g_test_build_filename(G_TEST_DIST, "..", "..", "conf", "hvtimerd.json", NULL);
     g_autofree char *text = NULL;
@@ -228,7 +231,8 @@ static void test_comments(struct config_files *f, G_GNUC_UNUSED gconstpointer da
 static void test_unknown_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer data)
 {
     static const char *const top = "engine, limits, policy, guest_reset, models, libvirt, "
-                                   "attach_helper, state_directory, pins, domains";
+                                   "attach_helper, state_directory, pins, metrics_listen, "
+                                   "domains";
     static const char *const engine = "priority, cpu, lock_memory";
     const char *const rows[][3] = {
         {"{\"engine\":{\"prioritty\":50}}", "engine.prioritty", engine},
