@@ -54,8 +54,8 @@ void verify_kvm(const struct verify *verify)
         findings_add(verify->findings, SUBJECT_KVM, FINDING_WARN,
                      g_strdup_printf("%s, but you (uid %u) may not open " DEVICE,
                                      verify->kvm_module, (unsigned)geteuid()),
-                     "hvtimerd, which runs as root, can do its work; you can't run KVM guests "
-                     "without libvirtd's help, nor the demo or the tests with them",
+                     "hvtimer can do its work, for which it needs no right to it; you can't run "
+                     "KVM guests without libvirtd's help, nor the demo or the tests with them",
                      "join the group that " DEVICE " belongs to: usermod -aG kvm USER, and log in "
                      "anew");
     } else if (code != 0) {

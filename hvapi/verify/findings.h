@@ -17,8 +17,8 @@ struct finding {
     const char *subject; /* a word, for programs */
     enum finding_level level;
     char *found;
-    const char *meaning; /* for hvtimer */
-    const char *remedy;  /* NULL: none needed, or none there is */
+    char *meaning; /* for hvtimer */
+    char *remedy;  /* NULL: none needed, or none there is */
 };
 
 /* "ok", "info", "warn", "fail" */
@@ -27,7 +27,9 @@ const char *finding_level_name(enum finding_level level);
 /* An empty list of findings. (transfer full) */
 GPtrArray *findings_new(void);
 
-/* Adds one to @findings. @meaning and @remedy are not copied. @found: (transfer full) */
+/* Adds one to @findings. @subject is not copied. What others have said may be a part of @found: as
+ * much of it is taken as a line bears, and nothing that can't be printed. @found: (transfer full)
+ */
 void findings_add(GPtrArray *findings, const char *subject, enum finding_level level, char *found,
                   const char *meaning, const char *remedy);
 

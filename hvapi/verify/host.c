@@ -5,11 +5,16 @@
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* More than the first CPU of /proc/cpuinfo takes; a parameter is a page at most. */
 #define READ_MAX 16384
+
+#define TEXT_MAX (1024 * 1024)
 
 /* As much of a file's nonsense as an error shows. */
 #define SHOWN_MAX 24
@@ -28,7 +33,40 @@ static gboolean cpuid(uint32_t leaf, uint32_t r[4])
     return __get_cpuid_count(leaf, 0, &r[0], &r[1], &r[2], &r[3]) != 0;
 }
 
-const struct host this_host = {.root = "", .msr_bytes = 1, .cpuid = cpuid};
+static uint64_t timer_resolution(void)
+{
+    struct timespec resolution = {0};
+
+    clock_getres(CLOCK_MONOTONIC, &resolution);
+    return (uint64_t)resolution.tv_sec * 1000000000 + (uint64_t)resolution.tv_nsec;
+}
+
+static int open_tracing(void)
+{
+    int fs = (int)syscall(SYS_fsopen, "tracefs", FSOPEN_CLOEXEC);
+    int fd = -1, code;
+
+    if (fs < 0) {
+        return -1;
+    }
+    if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
+        fd = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC,
+                          MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                              MOUNT_ATTR_NOEXEC);
+    }
+    code = errno;
+    close(fs);
+    errno = code;
+    return fd;
+}
+
+const struct host this_host = {
+    .root = "",
+    .msr_bytes = 1,
+    .cpuid = cpuid,
+    .timer_resolution = timer_resolution,
+    .open_tracing = open_tracing,
+};
 
 static void set_error(GError **error, int code, const char *what, const char *path)
 {
@@ -62,12 +100,12 @@ static gssize read_all(int fd, char *buffer, gsize size)
     return (gssize)done;
 }
 
-/* The first READ_MAX bytes of a file, as text. (transfer full) */
-static char *read_text(const struct host *host, const char *path, GError **error)
+/* The first @most bytes of a file, as text. (transfer full) */
+static char *read_text(const struct host *host, const char *path, gsize most, GError **error)
 {
-    g_autofree char *text = g_malloc(READ_MAX + 1);
+    g_autofree char *text = g_malloc(most + 1);
     int fd = host_open(host, path, O_RDONLY);
-    gssize length = fd >= 0 ? read_all(fd, text, READ_MAX) : -1;
+    gssize length = fd >= 0 ? read_all(fd, text, most) : -1;
     int code = errno;
 
     if (fd >= 0) {
@@ -81,6 +119,18 @@ static char *read_text(const struct host *host, const char *path, GError **error
     return g_steal_pointer(&text);
 }
 
+char *host_read_text(const struct host *host, const char *path, GError **error)
+{
+    return read_text(host, path, TEXT_MAX, error);
+}
+
+gboolean host_has_file(const struct host *host, const char *path)
+{
+    g_autofree char *full = g_strconcat(host->root, path, NULL);
+
+    return g_file_test(full, G_FILE_TEST_EXISTS);
+}
+
 static void set_nonsense(GError **error, const char *path, const char *text, const char *expected)
 {
     g_autofree char *start = g_strndup(text, SHOWN_MAX);
@@ -88,6 +138,21 @@ static void set_nonsense(GError **error, const char *path, const char *text, con
 
     g_set_error(error, G_FILE_ERROR, G_FILE_ERROR_INVAL, "%s holds '%s%s', which is not %s", path,
                 shown, strlen(text) > SHOWN_MAX ? "..." : "", expected);
+}
+
+gboolean host_read_integer(const struct host *host, const char *path, gint64 *ret_number,
+                           GError **error)
+{
+    g_autofree char *text = read_text(host, path, READ_MAX, error);
+
+    if (text == NULL) {
+        return FALSE;
+    }
+    if (!g_ascii_string_to_signed(g_strstrip(text), 10, G_MININT64, G_MAXINT64, ret_number, NULL)) {
+        set_nonsense(error, path, text, "a whole number");
+        return FALSE;
+    }
+    return TRUE;
 }
 
 /* ---- the CPU ---- */
@@ -132,7 +197,7 @@ static gboolean find_number(char *const *lines, const char *key, unsigned *ret_n
 
 gboolean host_read_cpu(const struct host *host, struct host_cpu *ret_cpu, GError **error)
 {
-    g_autofree char *text = read_text(host, "/proc/cpuinfo", error);
+    g_autofree char *text = read_text(host, "/proc/cpuinfo", READ_MAX, error);
     g_auto(GStrv) lines = text != NULL ? g_strsplit(text, "\n", -1) : NULL;
     struct host_cpu cpu = {0};
 
@@ -152,6 +217,22 @@ gboolean host_read_cpu(const struct host *host, struct host_cpu *ret_cpu, GError
     cpu.vmx_flags = g_strdup(find_value(lines, "vmx flags"));
     *ret_cpu = cpu;
     return TRUE;
+}
+
+gboolean host_list_has_cpu(const char *list, int cpu)
+{
+    g_auto(GStrv) parts = g_strsplit(list != NULL ? list : "", ",", -1);
+
+    for (char **part = parts; *part != NULL; part++) {
+        char *end;
+        gint64 first = g_ascii_strtoll(*part, &end, 10);
+        gint64 last = *end == '-' ? g_ascii_strtoll(end + 1, NULL, 10) : first;
+
+        if (end != *part && cpu >= first && cpu <= last) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 gboolean host_has_flag(const char *flags, const char *flag)
@@ -252,7 +333,7 @@ char *host_read_parameter(const struct host *host, const char *module, const cha
                           GError **error)
 {
     g_autofree char *path = parameter_path(module, parameter);
-    char *text = read_text(host, path, error);
+    char *text = read_text(host, path, READ_MAX, error);
 
     return text != NULL ? g_strstrip(text) : NULL;
 }

@@ -13,6 +13,11 @@ struct host {
     unsigned msr_bytes; /* from one MSR to the next in /dev/cpu/0/msr: 1, as that device has it */
     /* The instruction. FALSE: the CPU has no such leaf. */
     gboolean (*cpuid)(uint32_t leaf, uint32_t eax_to_edx[4]);
+    /* How fine CLOCK_MONOTONIC's timers are, in ns. */
+    uint64_t (*timer_resolution)(void);
+    /* The kernel's tracing directory where nobody has mounted it: a mount at no place, seen by
+     * nobody and gone with its descriptor. -1, and errno. */
+    int (*open_tracing)(void);
 };
 
 /* The one that this program runs on. */
@@ -46,6 +51,17 @@ gboolean host_read_switch(const struct host *host, const char *module, const cha
                           gboolean *ret_on, GError **error);
 gboolean host_read_number(const struct host *host, const char *module, const char *parameter,
                           guint64 *ret_number, GError **error);
+
+/* A file of up to a MiB, as text. (transfer full) */
+char *host_read_text(const struct host *host, const char *path, GError **error);
+/* A file that holds one whole number. */
+gboolean host_read_integer(const struct host *host, const char *path, gint64 *ret_number,
+                           GError **error);
+/* Whether there is such a file. */
+gboolean host_has_file(const struct host *host, const char *path);
+
+/* Whether @cpu is one of @list, as the kernel writes lists of CPUs: "0-3,8". @list: (nullable) */
+gboolean host_list_has_cpu(const char *list, int cpu);
 
 /* A model-specific register of CPU 0. */
 gboolean host_read_msr(const struct host *host, uint32_t msr, uint64_t *ret_value, GError **error);

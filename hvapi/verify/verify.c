@@ -4,25 +4,54 @@
 
 /* In the order in which they are shown. */
 static void (*const checks[])(const struct verify *verify) = {
-    verify_kvm,  verify_preemption_timer, verify_minimum_period, verify_apicv,
-    verify_avic, verify_posted_timer,
+    /* the host's ways to tick */
+    verify_kernel,
+    verify_kvm,
+    verify_preemption_timer,
+    verify_minimum_period,
+    verify_apicv,
+    verify_avic,
+    verify_posted_timer,
+    verify_clocksource,
+    verify_tsc,
+    verify_timer_resolution,
+    verify_timer_slack,
+    verify_rt_limit,
+    /* what hvtimer-attach may do */
+    verify_attach_helper,
+    verify_ptrace,
+    verify_tracing,
+    /* hvtimerd */
+    verify_configuration,
+    verify_hvtimerd,
+    verify_engine,
+    verify_engine_cpu,
+    /* libvirt */
+    verify_libvirt,
+    verify_libvirt_group,
+    verify_domains,
 };
 
-GPtrArray *verify_host(const struct host *host)
+GPtrArray *verify_host(const struct host *host, const struct services *services)
 {
     struct host_cpu cpu = {0};
+    struct settings settings;
     gboolean cpu_known = host_read_cpu(host, &cpu, NULL);
     g_autofree char *module = host_find_kvm_module(host, cpu_known ? &cpu : NULL);
     const struct verify verify = {
         .host = host,
         .cpu = cpu_known ? &cpu : NULL,
         .kvm_module = module,
+        .settings = &settings,
+        .services = services,
         .findings = findings_new(),
     };
 
+    settings_read(&settings, host);
     for (size_t i = 0; i < G_N_ELEMENTS(checks); i++) {
         checks[i](&verify);
     }
+    settings_clear(&settings);
     host_cpu_clear(&cpu);
     return verify.findings;
 }

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* 'hvtimerctl verify' as it is run: on this machine, whatever it is, and on one without KVM. */
+/* 'hvtimerctl verify' as it is run: on this machine, whatever it is, on one without KVM, on a
+ * terminal, and where libvirt and the bus hang. */
 #include "tests/support/test.h"
 #include "tests/unit/test-verify.h"
 #include <json-c/json.h>
+#include <pty.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,23 +31,43 @@ static void prepare_child(G_GNUC_UNUSED gpointer data)
     }
 }
 
-/* hvtimerctl of the build tree, where there is no bus. Returns its exit status. */
-static int run(char **ret_output, const char *first, const char *second)
+#define NO_BUS "unix:path=/nonexistent/bus"
+
+/* hvtimerctl of the build tree. NULL @output: it goes to descriptor @fd. Returns its exit status.
+ */
+static int run_on(const char *const *arguments, int fd, char **ret_output)
 {
     const char *directory = g_getenv("HVTIMER_BUILDDIR");
     g_autofree char *program =
         g_build_filename(directory != NULL ? directory : ".", "hvapi/hvtimerctl", NULL);
-    const char *argv[] = {program, "verify", first, second, NULL};
-    g_auto(GStrv) environment = g_environ_setenv(g_get_environ(), "HVTIMER_BUS_ADDRESS",
-                                                 "unix:path=/nonexistent/bus", TRUE);
+    g_autoptr(GStrvBuilder) argv = g_strv_builder_new();
+    g_auto(GStrv) words = NULL;
     g_autoptr(GError) error = NULL;
-    int status;
+    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(
+        G_SUBPROCESS_FLAGS_STDERR_SILENCE | (fd < 0 ? G_SUBPROCESS_FLAGS_STDOUT_PIPE : 0));
+    g_autoptr(GSubprocess) process = NULL;
 
-    g_spawn_sync(NULL, (char **)argv, environment, G_SPAWN_STDERR_TO_DEV_NULL, prepare_child, NULL,
-                 ret_output, NULL, &status, &error);
+    g_strv_builder_add_many(argv, program, "verify", NULL);
+    g_strv_builder_addv(argv, (const char **)arguments);
+    words = g_strv_builder_end(argv);
+    g_subprocess_launcher_set_child_setup(launcher, prepare_child, NULL, NULL);
+    if (fd >= 0) {
+        g_subprocess_launcher_take_stdout_fd(launcher, fd);
+    }
+    process = g_subprocess_launcher_spawnv(launcher, (const char *const *)words, &error);
     g_assert_no_error(error);
-    g_assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
+    g_subprocess_communicate_utf8(process, NULL, NULL, ret_output, NULL, &error);
+    g_assert_no_error(error);
+    g_assert_true(g_subprocess_get_if_exited(process));
+    return g_subprocess_get_exit_status(process);
+}
+
+/* Where there is no bus, and without libvirt. */
+static int run(char **ret_output, const char *first, const char *second)
+{
+    const char *const arguments[] = {"--bus", NO_BUS, "--libvirt", "none", first, second, NULL};
+
+    return run_on(arguments, -1, ret_output);
 }
 
 static void assert_json(const char *text, const GPtrArray *findings)
@@ -91,10 +115,12 @@ static void assert_lines(const char *text, const GPtrArray *findings)
 /* On this machine, whatever it is. */
 static void test_this_host(void)
 {
-    g_autoptr(GPtrArray) findings = verify_host(&this_host);
+    struct services *services = services_ask(NO_BUS, NULL);
+    g_autoptr(GPtrArray) findings = verify_host(&this_host, services);
     int expected = findings_count(findings, FINDING_FAIL) != 0 ? 1 : 0;
     g_autofree char *text = NULL, *json = NULL;
 
+    services_free(services);
     assert_sound(findings);
     g_assert_cmpint(run(&text, NULL, NULL), ==, expected);
     assert_lines(text, findings);
@@ -113,41 +139,185 @@ static void test_usage(void)
     g_assert_nonnull(strstr(help, "warn"));
 }
 
-/* The only finding's remedy, as JSON has it, is in the text. */
-static void assert_remedy(const char *text, const char *json)
+/* The one of @subject, in what --json printed. (transfer full) */
+static json_object *find_in_json(const char *json, const char *subject)
 {
-    json_object *array = json_tokener_parse(json);
-    json_object *object = json_object_array_get_idx(array, 0);
-    const char *remedy = json_object_get_string(json_object_object_get(object, "remedy"));
-    g_autofree char *end = g_strdup_printf("; remedy: %s\n", remedy);
+    json_object *array = json_tokener_parse(json), *found = NULL;
 
-    g_assert_cmpuint(strlen(remedy), >, 0);
-    g_assert_true(g_str_has_suffix(text, end));
+    for (size_t i = 0; found == NULL && i < json_object_array_length(array); i++) {
+        json_object *object = json_object_array_get_idx(array, i);
+
+        if (g_str_equal(json_object_get_string(json_object_object_get(object, "subject")),
+                        subject)) {
+            found = json_object_get(object);
+        }
+    }
+    g_assert_nonnull(found);
     json_object_put(array);
+    return found;
+}
+
+static const char *get(json_object *object, const char *key)
+{
+    return json_object_get_string(json_object_object_get(object, key));
 }
 
 static void test_unfit(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 {
-    g_autofree char *text = NULL, *json = NULL;
+    g_autofree char *text = NULL, *json = NULL, *line = NULL;
+    json_object *kvm;
     int status;
 
     instead_of_modules = f->root;
     status = run(&text, NULL, NULL);
     if (status == UNPREPARED) {
         test_skip("this user may not make a mount namespace");
-    } else {
-        g_assert_cmpint(status, ==, 1);
-        g_assert_true(g_str_has_prefix(text, "fail  kvm: no KVM module is loaded; "));
-        g_assert_cmpint(run(&json, "--json", NULL), ==, 1);
-        g_assert_nonnull(strstr(json, "\"level\":\"fail\""));
-        assert_remedy(text, json);
+        instead_of_modules = NULL;
+        return;
     }
+    g_assert_cmpint(status, ==, 1);
+    g_assert_cmpint(run(&json, "--json", NULL), ==, 1);
     instead_of_modules = NULL;
+    kvm = find_in_json(json, "kvm");
+    g_assert_cmpstr(get(kvm, "level"), ==, "fail");
+    g_assert_cmpstr(get(kvm, "found"), ==, "no KVM module is loaded");
+    g_assert_cmpuint(strlen(get(kvm, "remedy")), >, 0);
+    line = g_strdup_printf("\nfail  kvm: %s; %s; remedy: %s\n", get(kvm, "found"),
+                           get(kvm, "meaning"), get(kvm, "remedy"));
+    g_assert_nonnull(strstr(text, line));
+    json_object_put(kvm);
+}
+
+/* ---- on a terminal ---- */
+
+static gpointer run_in_thread(gpointer fd)
+{
+    static const char *const arguments[] = {"--bus", NO_BUS, "--libvirt", "none", NULL};
+
+    run_on(arguments, GPOINTER_TO_INT(fd), NULL);
+    return NULL;
+}
+
+/* What it prints on a terminal of @columns. (transfer full) */
+static char *run_on_terminal(unsigned short columns)
+{
+    struct winsize size = {.ws_row = 24, .ws_col = columns};
+    GString *text = g_string_new(NULL);
+    char buffer[4096];
+    ssize_t got;
+    int master, slave;
+
+    g_assert_cmpint(openpty(&master, &slave, NULL, NULL, &size), ==, 0);
+    GThread *runner = g_thread_new("run", run_in_thread, GINT_TO_POINTER(slave));
+    /* EIO, once nobody has the other end any more. */
+    while ((got = read(master, buffer, sizeof(buffer))) > 0) {
+        g_string_append_len(text, buffer, got);
+    }
+    g_thread_join(runner);
+    close(master);
+    return g_string_free(text, FALSE);
+}
+
+/* The same words in the same order; no line is wider than the terminal. */
+static void test_terminal(void)
+{
+    struct services *services = services_ask(NO_BUS, NULL);
+    g_autoptr(GPtrArray) findings = verify_host(&this_host, services);
+    g_autoptr(GString) expected = g_string_new(NULL);
+    g_autofree char *printed = run_on_terminal(60);
+    g_auto(GStrv) lines = g_strsplit(printed, "\r\n", -1);
+    g_autoptr(GRegex) blanks = g_regex_new("\\s+", 0, 0, NULL);
+    g_autofree char *words = g_regex_replace_literal(blanks, printed, -1, 0, " ", 0, NULL);
+    g_autofree char *wanted = NULL;
+
+    services_free(services);
+    for (char **line = lines; *line != NULL; line++) {
+        g_assert_true(g_utf8_strlen(*line, -1) <= 60 || strchr(g_strstrip(*line), ' ') == NULL);
+    }
+    for (guint i = 0; i < findings->len; i++) {
+        const struct finding *f = findings->pdata[i];
+
+        g_string_append_printf(expected, "%s %s: %s %s %s%s%s", finding_level_name(f->level),
+                               f->subject, f->found, f->meaning,
+                               f->remedy != NULL ? "Remedy: " : "",
+                               f->remedy != NULL ? f->remedy : "", f->remedy != NULL ? " " : "");
+    }
+    g_string_append_printf(expected, "%u ok, ", findings_count(findings, FINDING_OK));
+    wanted = g_regex_replace_literal(blanks, expected->str, -1, 0, " ", 0, NULL);
+    g_assert_true(g_str_has_prefix(words, wanted));
+}
+
+/* ---- libvirt, and what hangs ---- */
+
+static void test_libvirt(void)
+{
+    static const char *const arguments[] = {"--bus",           NO_BUS,   "--libvirt",
+                                            "test:///default", "--json", NULL};
+    g_autofree char *json = NULL;
+    json_object *libvirt, *domain;
+
+    run_on(arguments, -1, &json);
+    libvirt = find_in_json(json, "libvirt");
+    g_assert_cmpstr(get(libvirt, "level"), ==, "ok");
+    g_assert_true(g_str_has_prefix(get(libvirt, "found"), "test:///default: libvirt "));
+    domain = find_in_json(json, "domain");
+    g_assert_cmpstr(get(domain, "found"), ==, "test: KVM does not run it");
+    json_object_put(libvirt);
+    json_object_put(domain);
+}
+
+static void assert_level(const char *json, const char *subject, const char *level, const char *word)
+{
+    json_object *object = find_in_json(json, subject);
+
+    g_assert_cmpstr(get(object, "level"), ==, level);
+    g_assert_nonnull(strstr(get(object, "found"), word));
+    json_object_put(object);
+}
+
+static void test_no_libvirt(void)
+{
+    static const char *const arguments[] = {
+        "--bus",  NO_BUS, "--libvirt", "qemu+unix:///system?socket=/nonexistent/socket",
+        "--json", NULL};
+    g_autofree char *json = NULL;
+
+    run_on(arguments, -1, &json);
+    assert_level(json, "libvirt", "warn", "/nonexistent/socket");
+    assert_level(json, "hvtimerd", "warn", "connect");
+}
+
+/* Both take connections, and never say a word. */
+static void test_hanging(struct fake *f, G_GNUC_UNUSED gconstpointer data)
+{
+    g_autofree char *path = g_build_filename(f->root, "socket", NULL);
+    g_autofree char *bus = g_strdup_printf("unix:path=%s", path);
+    g_autofree char *uri = g_strdup_printf("qemu+unix:///system?socket=%s", path);
+    const char *const arguments[] = {"--bus", bus, "--libvirt", uri, "--json", NULL};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    g_autofree char *json = NULL;
+    gint64 start = g_get_monotonic_time();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==, 0);
+    g_assert_cmpint(listen(fd, 8), ==, 0);
+    run_on(arguments, -1, &json);
+    close(fd);
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 2 * SERVICES_PATIENCE_S * G_USEC_PER_SEC);
+    assert_level(json, "libvirt", "warn", "no answer within");
+    assert_level(json, "hvtimerd", "warn", "no answer within");
+    assert_level(json, "high-resolution-timers", "ok", "on");
 }
 
 void add_program_tests(void)
 {
     g_test_add_func("/verify/program/this-host", test_this_host);
     g_test_add_func("/verify/program/usage", test_usage);
+    g_test_add_func("/verify/program/terminal", test_terminal);
+    g_test_add_func("/verify/program/libvirt", test_libvirt);
+    g_test_add_func("/verify/program/no-libvirt", test_no_libvirt);
+    g_test_add("/verify/program/hanging", struct fake, NULL, fake_set_up, test_hanging,
+               fake_tear_down);
     g_test_add("/verify/program/unfit", struct fake, NULL, fake_set_up, test_unfit, fake_tear_down);
 }

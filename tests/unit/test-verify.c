@@ -6,6 +6,7 @@
 #include "tests/unit/test-verify.h"
 
 #include <glib/gstdio.h>
+#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,15 +16,34 @@
 
 static void test_intel(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 {
-    static const char *const all[] = {"kvm",
+    static const char *const all[] = {"kernel",
+                                      "kvm",
                                       "preemption-timer",
                                       "preemption-timer-rate",
                                       "minimum-period",
                                       "apicv",
                                       "posted-timer-interrupts",
+                                      "clocksource",
+                                      "tsc",
+                                      "high-resolution-timers",
+                                      "timer-slack",
+                                      "rt-throttling",
+                                      "attach-helper",
+                                      "ptrace",
+                                      "tracing",
+                                      "hvtimerd",
+                                      "engine",
+                                      "engine-cpu",
+                                      "libvirt",
+                                      "libvirt-group",
+                                      "domains",
                                       NULL};
 
     write_intel(f);
+    write_hvtimerd(f, 0, SCHED_FIFO, "0-7");
+    write_file(f, "/etc/passwd", "hvtimer:x:998:998::/:/usr/sbin/nologin\n");
+    write_file(f, "/etc/group", "libvirt:x:123:someone,hvtimer\n");
+    services_add_domain(set_libvirt(f, NULL), "win2003", "<domain type='kvm'/>");
     assert_subjects(f, all, FINDING_OK);
     assert_finding(f, "kvm", FINDING_OK, "kvm_intel");
     assert_finding(f, "preemption-timer", FINDING_OK, "MSR 0x48d");
@@ -217,12 +237,20 @@ static void test_module(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 
 static void test_no_kvm(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 {
-    static const char *const only[] = {"kvm", NULL};
+    static const char *const of_kvm[] = {"preemption-timer",
+                                         "preemption-timer-rate",
+                                         "minimum-period",
+                                         "apicv",
+                                         "avic",
+                                         "posted-timer-interrupts",
+                                         "tracing"};
 
-    assert_subjects(f, only, FINDING_FAIL); /* an empty root */
+    assert_finding(f, "kvm", FINDING_FAIL, "no KVM module"); /* an empty root */
     write_cpu(f, "GenuineIntel", XEON, FLAGS_VMX, VMX_FLAGS);
     write_file(f, MODULE "kvm/parameters/halt_poll_ns", "200000\n");
-    assert_subjects(f, only, FINDING_FAIL);
+    for (size_t i = 0; i < G_N_ELEMENTS(of_kvm); i++) {
+        assert_no_finding(f, of_kvm[i]);
+    }
     assert_finding(f, "kvm", FINDING_FAIL, "modprobe kvm_intel");
     write_cpu(f, "AuthenticAMD", 25, 1, 1, FLAGS_SVM, NULL);
     assert_finding(f, "kvm", FINDING_FAIL, "modprobe kvm_amd");
@@ -326,53 +354,80 @@ static void test_msr_nonsense(struct fake *f, G_GNUC_UNUSED gconstpointer data)
     }
 }
 
+/* Whatever a file holds, there is a finding, and it is sound. */
 static void test_random(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 {
-    for (unsigned i = 0; i < 500; i++) {
-        size_t file = (size_t)g_test_rand_int_range(0, G_N_ELEMENTS(files));
-        g_autofree char *path = g_strconcat(f->root, files[file], NULL);
-        g_autofree char *text = NULL;
-        gsize length;
+    static const char *const all[] = {TIMER,
+                                      APICV,
+                                      PERIOD,
+                                      POSTED,
+                                      CPU,
+                                      MSR,
+                                      RELEASE,
+                                      SOURCE,
+                                      RUNTIME,
+                                      RTPERIOD,
+                                      YAMA,
+                                      LOCKDOWN,
+                                      ONLINE,
+                                      ISOLATED,
+                                      CONFIG,
+                                      "/etc/passwd",
+                                      "/etc/group",
+                                      DAEMON "status",
+                                      DAEMON "cgroup",
+                                      DAEMON "task/4713/comm",
+                                      DAEMON "task/4713/stat",
+                                      DAEMON "task/4713/status"};
 
-        write_intel(f);
-        g_assert_true(g_file_get_contents(path, &text, &length, NULL));
+    write_intel(f);
+    write_hvtimerd(f, 998, SCHED_FIFO, "0-7");
+    set_libvirt(f, NULL);
+    write_file(f, CONFIG, "{\"engine\": {\"cpu\": 3, \"priority\": 50}}");
+    write_file(f, "/etc/passwd", "hvtimer:x:998:998::/:/usr/sbin/nologin\n");
+    write_file(f, "/etc/group", "libvirt:x:123:someone,hvtimer\n");
+    for (unsigned i = 0; i < 1000; i++) {
+        size_t file = (size_t)g_test_rand_int_range(0, G_N_ELEMENTS(all));
+        g_autofree char *path = g_strconcat(f->root, all[file], NULL);
+        g_autofree char *right = NULL, *wrong = NULL;
+        gsize length, kept;
+
+        g_assert_true(g_file_get_contents(path, &right, &length, NULL));
+        wrong = g_memdup2(right, length + 1);
         for (gint32 n = g_test_rand_int_range(1, 8); n > 0; n--) {
-            text[g_test_rand_int_range(0, (gint32)length)] = (char)g_test_rand_int();
+            wrong[g_test_rand_int_range(0, (gint32)length)] = (char)g_test_rand_int();
         }
-        length = (gsize)g_test_rand_int_range(0, (gint32)length + 1);
-        write_bytes(f, files[file], text, length);
+        kept = (gsize)g_test_rand_int_range(0, (gint32)length + 1);
+        write_bytes(f, all[file], wrong, kept);
         g_autoptr(GPtrArray) findings = verify_fake(f);
         g_assert_nonnull(find(findings, "kvm"));
+        write_bytes(f, all[file], right, length);
     }
-}
-
-static void add(const char *name, void (*test)(struct fake *f, gconstpointer data))
-{
-    g_autofree char *path = g_strconcat("/verify/", name, NULL);
-
-    g_test_add(path, struct fake, NULL, fake_set_up, test, fake_tear_down);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add("intel/everything", test_intel);
-    add("intel/switched-off", test_switched_off);
-    add("intel/absent", test_absent);
-    add("intel/errata", test_errata);
-    add("intel/no-msr", test_no_msr);
-    add("intel/rate", test_rate);
-    add("intel/too-fast", test_too_fast);
-    add("intel/apic", test_apic);
-    add("intel/minimum-period", test_minimum);
-    add("amd", test_amd);
-    add("module", test_module);
-    add("no-kvm", test_no_kvm);
-    add("device", test_device);
-    add("nonsense/files", test_nonsense);
-    add("nonsense/msr", test_msr_nonsense);
-    add("nonsense/short-msr", test_msr_short);
-    add("nonsense/random", test_random);
+    add_verify_test("intel/everything", test_intel);
+    add_verify_test("intel/switched-off", test_switched_off);
+    add_verify_test("intel/absent", test_absent);
+    add_verify_test("intel/errata", test_errata);
+    add_verify_test("intel/no-msr", test_no_msr);
+    add_verify_test("intel/rate", test_rate);
+    add_verify_test("intel/too-fast", test_too_fast);
+    add_verify_test("intel/apic", test_apic);
+    add_verify_test("intel/minimum-period", test_minimum);
+    add_verify_test("amd", test_amd);
+    add_verify_test("module", test_module);
+    add_verify_test("no-kvm", test_no_kvm);
+    add_verify_test("device", test_device);
+    add_verify_test("nonsense/files", test_nonsense);
+    add_verify_test("nonsense/msr", test_msr_nonsense);
+    add_verify_test("nonsense/short-msr", test_msr_short);
+    add_verify_test("nonsense/random", test_random);
+    add_host_tests();
+    add_attach_tests();
+    add_service_tests();
     add_program_tests();
     return g_test_run();
 }
