@@ -143,7 +143,7 @@ static const char *reason_for(HV_STATUS status)
                "EmulatedTimerControl";
     case HV_STATUS_PROPERTY_VALUE_OUT_OF_RANGE:
         return "the period is shorter or longer than the configuration allows (limits.period_min "
-               "and period_max)";
+               "and period_max); give one within them, or change them";
     case HV_STATUS_INVALID_PARAMETER:
         return "the control has a vector below 16, a delivery mode other than fixed (0) and lowest "
                "priority (1), reserved bits set, or a destination above 255, which only a VMM "
@@ -182,11 +182,10 @@ static gboolean wants_another(const struct guest *guest, const struct request *r
 
 static void refuse_another(struct guest *guest, const struct request *request)
 {
-    g_autofree char *reason =
-        g_strdup_printf("its ticks can't go by \"%s\" now, only by \"%s\"; `hvtimerctl disable` it "
-                        "first, if its VM "
-                        "was not handed over",
-                        request->injector, delivery_injector(guest->delivery)->ops->name);
+    g_autofree char *reason = g_strdup_printf(
+        "its ticks can't go by \"%s\" now, only by \"%s\"; %s", request->injector,
+        delivery_injector(guest->delivery)->ops->name,
+        guest->attacher.attach != NULL ? "`hvtimerctl disable` it first" : "give that, or auto");
 
     guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE, reason);
 }
@@ -271,7 +270,8 @@ static void supervise(struct guest *guest, const struct supervision *wanted)
         }
     } else if (guest->attacher.watch == NULL) {
         guest_request_fail(guest, HV_STATUS_INVALID_PARTITION_STATE,
-                           "it has no timer that could be watched: only guests of QEMU have");
+                           "it has no timer that could be watched: only guests of QEMU have; "
+                           "`hvtimerctl enable` gives it one");
     } else if (guest_is_supervised(guest) && now->timer != wanted->timer) {
         guest_request_fail(
             guest, HV_STATUS_OBJECT_IN_USE,

@@ -13,7 +13,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_tokener, json_tokener_free)
 
 static void set_file_error(GError **error, const char *path, int code)
 {
-    g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(code), "can't read %s: %s", path,
+    g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(code),
+                "can't read %s: %s; name a file that is there and may be read", path,
                 g_strerror(code));
 }
 

@@ -2,6 +2,19 @@
 /* hvtimerd's command line: see options.h. */
 #include "daemon/options.h"
 
+/* As the key "libvirt" of the configuration has it. */
+static gboolean check_libvirt(const char *uri, GError **error)
+{
+    if (uri != NULL && !g_str_equal(uri, "none") && !g_uri_is_valid(uri, G_URI_FLAGS_NONE, NULL)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "--libvirt: '%s' is not the URI of a libvirt connection; give one, such as "
+                    "qemu:///system, or none",
+                    uri);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean options_parse(struct options *ret_options, int argc, char **argv, GError **error)
 {
     struct options *o = ret_options;
@@ -30,7 +43,7 @@ gboolean options_parse(struct options *ret_options, int argc, char **argv, GErro
                     "\"%s\" is not an option; --help shows them", argv[1]);
         return FALSE;
     }
-    return TRUE;
+    return check_libvirt(o->libvirt, error);
 }
 
 void options_clear(struct options *options)

@@ -100,6 +100,19 @@ static char **parse_enable(struct ctl *ctl, struct enable_options *o, GError **e
     return ctl_parse(ctl, options, error);
 }
 
+/* Which of them is possible is the daemon's to say. */
+static gboolean check_injector(const char *injector, GError **error)
+{
+    static const char *const injectors[] = {"auto", "msi", "pin", "lapic", "model", NULL};
+
+    if (injector != NULL && !g_strv_contains(injectors, injector)) {
+        g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                    "'%s' is not an injector; give auto, msi, pin, lapic or model", injector);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean parse_route(const struct enable_options *o, struct period *ret_period,
                             uint64_t *ret_control, GError **error)
 {
@@ -115,7 +128,8 @@ static gboolean parse_route(const struct enable_options *o, struct period *ret_p
         !value_parse_number("--vector", o->vector, 16, 255, &vector, error) ||
         !value_parse_destination(o->destination != NULL ? o->destination : "physical:0",
                                  &destination, error) ||
-        !value_parse_delivery(o->delivery != NULL ? o->delivery : "fixed", &delivery, error)) {
+        !value_parse_delivery(o->delivery != NULL ? o->delivery : "fixed", &delivery, error) ||
+        !check_injector(o->injector, error)) {
         return FALSE;
     }
     *ret_period = period;

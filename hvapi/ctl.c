@@ -38,11 +38,34 @@ static const struct ctl_verb verbs[] = {
     {"reset-backlog", "DOMAIN", "Give up the ticks that are to be made up", ctl_reset_backlog},
     {"attach", "", "Make a KVM process that libvirt does not know a partition", ctl_attach},
     {"detach", "DOMAIN", "End a partition made by attach", ctl_detach},
+    {"metrics", "",
+     "Print all figures as OpenMetrics, for a monitoring system\n\n"
+     "The same text as hvtimerd serves over HTTP, where the key metrics_listen of its\n"
+     "configuration says so. It ends with '# EOF': what does not is not whole.",
+     ctl_metrics},
+    {"top", "",
+     "Show all partitions live: is one losing ticks?\n\n"
+     "One row per partition, on a terminal anew every second; without one, a plain table.\n\n"
+     "  !        before the name (MARK): it is losing ticks; +: a backlog is being made up\n"
+     "  RATE     Ticks per second that its timer stands for; ACK/s: that the guest has taken\n"
+     "  LOST     Ticks given up; BACKLOG: still to be made up\n"
+     "  CLOCK    How far a clock that counts the ticks is behind; its course on the right\n"
+     "  P99us    99 of 100 ticks were raised no later than this, in microseconds\n"
+     "  INJ      The injector; BASE: where its ticks come from: daemon, vmx (the VMX preemption\n"
+     "           timer), hrtimer, rtc (QEMU's), pit (KVM's)\n\n"
+     "Keys: q quit, < > or arrows: the column to sort by, r the other way round, h help.",
+     ctl_top},
+    {"monitor", "",
+     "Print events as they happen, one per line\n\n"
+     "daemon, present, partition-added, partition-removed, state, timer, injector, policy,\n"
+     "supervision, problem, ticks-lost, backlog: with the time, the partition's name, and details.",
+     ctl_monitor},
     {"verify", "",
      "Is this host fit? Each finding with its remedy\n\n"
-     "One line per finding: ok; info, where there is nothing to judge or it can't be told; warn,\n"
-     "where hvtimer works, but could better; fail. The exit status is 1 if one fails. It asks\n"
-     "the kernel and the CPU, not hvtimerd; root sees more.",
+     "One line per finding (a paragraph on a terminal): ok; info, where there is nothing to judge\n"
+     "or it can't be told; warn, where hvtimer works, but could better; fail. The exit status is 1\n"
+     "if one fails. It asks the kernel, the CPU, libvirt and hvtimerd, for a few seconds at most,\n"
+     "and changes nothing; root sees more.",
      ctl_verify},
 };
 
@@ -81,7 +104,8 @@ static gboolean check_arguments(const struct ctl_verb *verb, char **arguments, G
             g_autofree char *shown = g_utf8_make_valid(*argument, -1);
 
             g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
-                        "'%s' is not UTF-8; a partition can be named by its id, too", shown);
+                        "'%s' is not UTF-8; give UTF-8 (a partition can be named by its id, too)",
+                        shown);
             return FALSE;
         }
     }
@@ -104,10 +128,71 @@ static void add_common_options(GOptionContext *context, struct ctl *ctl, char **
     g_option_context_add_main_entries(context, entries, NULL);
 }
 
+/* GLib takes "--live=no" for --live. */
+static gboolean check_flags(const GOptionEntry *options, char **words, GError **error)
+{
+    for (; options != NULL && options->long_name != NULL; options++) {
+        g_autofree char *wrong = g_strdup_printf("--%s=", options->long_name);
+
+        for (char **word = words; options->arg == G_OPTION_ARG_NONE && *word != NULL; word++) {
+            if (g_str_has_prefix(*word, wrong)) {
+                g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                            "--%s takes no value; leave '%s' out", options->long_name,
+                            *word + strlen(wrong) - 1);
+                return FALSE;
+            }
+        }
+    }
+    return TRUE;
+}
+
+/* The values of options are in the character set of the locale; of one that is not, GLib doesn't
+ * say which it is. */
+static void name_bad_text(char **words, GError **error)
+{
+    const char *charset;
+
+    if (error == NULL || (*error)->domain != G_CONVERT_ERROR) {
+        return;
+    }
+    g_get_charset(&charset);
+    for (; *words != NULL; words++) {
+        g_autofree char *text = g_locale_to_utf8(*words, -1, NULL, NULL, NULL);
+
+        if (text == NULL) {
+            g_autofree char *shown = g_utf8_make_valid(*words, -1);
+
+            g_clear_error(error);
+            g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
+                        "'%s' is not text in %s, the character set of this locale; give it in "
+                        "that, or set LC_ALL to another locale, such as C.UTF-8",
+                        shown, charset);
+            return;
+        }
+    }
+}
+
+/* As g_option_context_parse_strv(), with errors that name what is wrong. @options: with those that
+ * take no value. */
+static gboolean parse_words(GOptionContext *context, const GOptionEntry *options, char **given,
+                            GError **error)
+{
+    static const GOptionEntry common[] = {{.long_name = "json", .arg = G_OPTION_ARG_NONE}, {0}};
+    g_auto(GStrv) words = g_strdupv(given);
+
+    if (!check_flags(options, given + 1, error) || !check_flags(common, given + 1, error)) {
+        return FALSE;
+    }
+    if (!g_option_context_parse_strv(context, &words, error)) {
+        name_bad_text(given + 1, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 char **ctl_parse(struct ctl *ctl, const GOptionEntry *options, GError **error)
 {
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    g_auto(GStrv) words = g_strdupv(ctl->words);
     g_auto(GStrv) arguments = NULL;
     g_autofree char *bus = g_steal_pointer(&ctl->bus); /* a second --bus would leak it */
     gboolean ok;
@@ -117,7 +202,7 @@ char **ctl_parse(struct ctl *ctl, const GOptionEntry *options, GError **error)
         g_option_context_add_main_entries(context, options, NULL);
     }
     add_common_options(context, ctl, &arguments, ctl->verb->arguments);
-    ok = g_option_context_parse_strv(context, &words, error);
+    ok = parse_words(context, options, ctl->words, error);
     if (ctl->bus == NULL) {
         ctl->bus = g_steal_pointer(&bus);
     }
@@ -135,7 +220,6 @@ static gboolean parse_common(struct ctl *ctl, char **argv, gboolean *ret_version
 {
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_autofree char *summary = list_verbs();
-    g_auto(GStrv) words = g_strdupv(argv);
     const GOptionEntry entries[] = {
         {"version", 'V', 0, G_OPTION_ARG_NONE, ret_version, "Print the version, and end", NULL},
         G_OPTION_ENTRY_NULL,
@@ -145,14 +229,14 @@ static gboolean parse_common(struct ctl *ctl, char **argv, gboolean *ret_version
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_summary(context, summary);
     g_option_context_set_strict_posix(context, TRUE);
-    return g_option_context_parse_strv(context, &words, error);
+    return parse_words(context, entries, argv, error);
 }
 
 static const struct ctl_verb *find_verb(char **words, GError **error)
 {
     if (words == NULL) {
         g_set_error_literal(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
-                            "there is no verb; give one, such as list");
+                            "there is no verb; give one of those that --help lists, such as list");
         return NULL;
     }
     for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
@@ -160,7 +244,9 @@ static const struct ctl_verb *find_verb(char **words, GError **error)
             return &verbs[i];
         }
     }
-    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED, "'%s' is not a verb", words[0]);
+    g_autofree char *shown = g_utf8_make_valid(words[0], -1);
+    g_set_error(error, G_OPTION_ERROR, G_OPTION_ERROR_FAILED,
+                "'%s' is not a verb; give one of those that --help lists", shown);
     return NULL;
 }
 

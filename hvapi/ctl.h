@@ -47,4 +47,7 @@ gboolean ctl_policy(struct ctl *ctl, GError **error);
 gboolean ctl_reset_backlog(struct ctl *ctl, GError **error);
 gboolean ctl_attach(struct ctl *ctl, GError **error);
 gboolean ctl_detach(struct ctl *ctl, GError **error);
+gboolean ctl_metrics(struct ctl *ctl, GError **error);
+gboolean ctl_top(struct ctl *ctl, GError **error);
+gboolean ctl_monitor(struct ctl *ctl, GError **error);
 gboolean ctl_verify(struct ctl *ctl, GError **error); /* G_IO_ERROR_FAILED: the host is not fit */
