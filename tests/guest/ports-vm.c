@@ -251,10 +251,11 @@ void ports_vm_run(struct ports_vm *vm, const struct ports_step *steps, unsigned 
 
 gboolean ports_vm_is_refusal(const GError *error)
 {
-    return g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_ACCESS_DENIED) ||
-           (g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED) &&
-            (strstr(error->message, g_strerror(ENOENT)) != NULL ||
-             strstr(error->message, g_strerror(ENODEV)) != NULL));
+    return error != NULL && strstr(error->message, " event") != NULL &&
+           (g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_ACCESS_DENIED) ||
+            (g_error_matches(error, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED) &&
+             (strstr(error->message, g_strerror(ENOENT)) != NULL ||
+              strstr(error->message, g_strerror(ENODEV)) != NULL)));
 }
 
 /* ---- In a process of its own ---- */

@@ -36,8 +36,8 @@ void ports_vm_start(struct ports_vm *vm, const struct ports_step *steps, unsigne
 void ports_vm_wait(struct ports_vm *vm);
 void ports_vm_run(struct ports_vm *vm, const struct ports_step *steps, unsigned n_steps);
 
-/* Is this error of kvm-event.h's the kernel's refusal to show anybody's events, or has it none? For
- * a test to skip with; whatever else is wrong is no reason to skip. */
+/* Is this error of hvtimer-attach's the kernel's refusal to show anybody's events, or has it none?
+ * For a test to skip with; whatever else is wrong is no reason to skip. */
 gboolean ports_vm_is_refusal(const GError *error);
 
 /* ---- In a process of its own ---- */
