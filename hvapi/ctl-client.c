@@ -3,6 +3,7 @@
 #include "hvapi/ctl-client.h"
 
 #include "common/bus-address.h"
+#include "common/statistics.h"
 #include "common/status.h"
 #include "hvapi/ctl-agent.h"
 #include <inttypes.h>
@@ -179,33 +180,14 @@ static void read_supervision(CtlPartition *p)
 
 static gboolean read_statistics(CtlPartition *p, GError **error)
 {
-    hvapi_statistics *s = &p->statistics;
-    const struct {
-        const char *key;
-        uint64_t *value;
-    } rows[] = {
-        {"due", &s->due},
-        {"injected", &s->injected},
-        {"acknowledged", &s->acknowledged},
-        {"in_flight", &s->in_flight},
-        {"backlog", &s->backlog},
-        {"skipped", &s->skipped},
-        {"clock_behind_ns", &s->clock_behind_ns},
-        {"lateness_p50_ns", &s->lateness_p50_ns},
-        {"lateness_p99_ns", &s->lateness_p99_ns},
-        {"lateness_max_ns", &s->lateness_max_ns},
-    };
     g_autoptr(GVariant) statistics = NULL;
+    const char *missing;
 
     if (!hvt_dbus_partition_call_get_statistics_sync(p->proxy, &statistics, NULL, error)) {
         return FALSE;
     }
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        if (!g_variant_lookup(statistics, rows[i].key, "t", rows[i].value)) {
-            return refuse_version(error, rows[i].key);
-        }
-    }
-    return TRUE;
+    missing = statistics_read(statistics, &p->statistics);
+    return missing == NULL || refuse_version(error, missing);
 }
 
 gboolean ctl_partition_read(CtlPartition *p, GError **error)

@@ -3,6 +3,7 @@
 #include "hvapi/ctl-follow.h"
 
 #include "common/bus-address.h"
+#include "common/statistics.h"
 #include "common/status.h"
 
 #define BUS_NAME            "org.hvtimer1"
@@ -182,37 +183,13 @@ struct question {
     char *path;
 };
 
-static void parse_statistics(GVariant *dict, hvapi_statistics *s)
-{
-    const struct {
-        const char *key;
-        uint64_t *value;
-    } rows[] = {
-        {"due", &s->due},
-        {"injected", &s->injected},
-        {"acknowledged", &s->acknowledged},
-        {"in_flight", &s->in_flight},
-        {"backlog", &s->backlog},
-        {"skipped", &s->skipped},
-        {"clock_behind_ns", &s->clock_behind_ns},
-        {"lateness_p50_ns", &s->lateness_p50_ns},
-        {"lateness_p99_ns", &s->lateness_p99_ns},
-        {"lateness_max_ns", &s->lateness_max_ns},
-    };
-
-    *s = (hvapi_statistics){0};
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        (void)g_variant_lookup(dict, rows[i].key, "t", rows[i].value);
-    }
-}
-
 static void take_reading(Follow *follow, struct followed *p, GVariant *reply)
 {
     g_autoptr(GVariant) dict = g_variant_get_child_value(reply, 0);
     hvapi_statistics before = p->statistics;
     gboolean first = !p->read;
 
-    parse_statistics(dict, &p->statistics);
+    (void)statistics_read(dict, &p->statistics);
     p->read_at = g_get_monotonic_time();
     p->read = TRUE;
     if (follow->events->read != NULL) {

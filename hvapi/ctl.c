@@ -63,7 +63,8 @@ static const struct ctl_verb verbs[] = {
     {"verify", "",
      "Is this host fit? Each finding with its remedy\n\n"
      "One line per finding (a paragraph on a terminal): ok; info, where there is nothing to judge\n"
-     "or it can't be told; warn, where hvtimer works, but could better; fail. The exit status is 1\n"
+     "or it can't be told; warn, where hvtimer works, but could better; fail. The exit status is "
+     "1\n"
      "if one fails. It asks the kernel, the CPU, libvirt and hvtimerd, for a few seconds at most,\n"
      "and changes nothing; root sees more.",
      ctl_verify},

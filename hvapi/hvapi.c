@@ -2,6 +2,7 @@
 /* The partition property calls, over D-Bus: see hvapi.h. */
 #include <hvapi/hvapi.h>
 
+#include "common/statistics.h"
 #include "hvapi/client.h"
 
 #define MANAGER "org.hvtimer1.Manager"
@@ -105,30 +106,6 @@ HV_STATUS hvapi_lookup_partition(const char *domain, HV_PARTITION_ID *ret_id)
     return status;
 }
 
-static void read_statistics(GVariant *dict, hvapi_statistics *ret_statistics)
-{
-    const struct {
-        const char *key;
-        uint64_t *value;
-    } rows[] = {
-        {"due", &ret_statistics->due},
-        {"injected", &ret_statistics->injected},
-        {"acknowledged", &ret_statistics->acknowledged},
-        {"in_flight", &ret_statistics->in_flight},
-        {"backlog", &ret_statistics->backlog},
-        {"skipped", &ret_statistics->skipped},
-        {"clock_behind_ns", &ret_statistics->clock_behind_ns},
-        {"lateness_p50_ns", &ret_statistics->lateness_p50_ns},
-        {"lateness_p99_ns", &ret_statistics->lateness_p99_ns},
-        {"lateness_max_ns", &ret_statistics->lateness_max_ns},
-    };
-
-    *ret_statistics = (hvapi_statistics){0};
-    for (size_t i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_variant_lookup(dict, rows[i].key, "t", rows[i].value);
-    }
-}
-
 HV_STATUS hvapi_get_statistics(HV_PARTITION_ID id, hvapi_statistics *ret_statistics)
 {
     g_autofree char *path = g_strdup_printf(CLIENT_ROOT_PATH "/partition/%" G_GUINT64_FORMAT, id);
@@ -150,6 +127,6 @@ HV_STATUS hvapi_get_statistics(HV_PARTITION_ID id, hvapi_statistics *ret_statist
         return client_fail(error);
     }
     g_autoptr(GVariant) dict = g_variant_get_child_value(reply, 0);
-    read_statistics(dict, ret_statistics);
+    (void)statistics_read(dict, ret_statistics);
     return HV_STATUS_SUCCESS;
 }
