@@ -5,10 +5,11 @@
  * or as one JSON object per line with the same keys: time, event, and, but for daemon, id, name,
  * uuid.
  *
- *   daemon             change: appeared, vanished. The first line says which it is. Partitions that
- * were known are no longer when it vanishes; when it appears, they come as present. present it was
- * there before: state, source, pid, injector, enabled, period_ns; problem, if there is one
- *   partition-added    it has come: the same
+ *   daemon             change: appeared, vanished. The first line says which it is. With
+ *                      vanished, all partitions have gone
+ *   present            it was there before: state, source, pid, injector, enabled, period_ns;
+ *                      problem, if there is one
+ *   partition-added    it has come, be it with a daemon that has just begun: the same
  *   partition-removed  it has gone
  *   state              state: running, paused, shutoff
  *   timer              enabled, period_ns, emulated_timer_period, emulated_timer_control
@@ -17,7 +18,8 @@
  *   supervision        supervision: an object; in the text, its keys: timer, mode, effective, ...
  *   problem            problem: what is wrong; "": it is put right
  *   ticks-lost         lost: ticks given up since the last reading; skipped: in all;
- * clock_behind_us backlog            change: began, cleared; backlog, clock_behind_us
+ *                      clock_behind_us
+ *   backlog            change: began, cleared; backlog, clock_behind_us
  *
  * The last two are found by a reading of the figures per interval: what begins and ends within one
  * is not seen. Everything else comes from hvtimerd's own signals.
@@ -27,6 +29,7 @@
 #include "common/status.h"
 #include "hvapi/ctl-behind.h"
 #include "hvapi/ctl-follow.h"
+#include "hvapi/ctl-print.h"
 #include <errno.h>
 #include <glib-unix.h>
 #include <inttypes.h>
@@ -143,17 +146,22 @@ static void append_word(GString *line, const char *text)
 {
     gboolean plain = *text != '\0';
 
-    for (const char *c = text; *c != '\0'; c++) {
-        plain = plain && (guchar)*c > ' ' && *c != '"' && *c != '=' && *c != 0x7f;
+    for (const char *c = text; *c != '\0'; c = g_utf8_next_char(c)) {
+        gunichar character = g_utf8_get_char(c);
+
+        plain = plain && g_unichar_isprint(character) && !g_unichar_isspace(character) &&
+                *c != '"' && *c != '=';
     }
     if (plain) {
         g_string_append(line, text);
         return;
     }
-    json_object *quoted = json_object_new_string(text);
-    g_string_append(line, json_object_to_json_string_ext(
-                              quoted, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
-    json_object_put(quoted);
+    json_object *object = json_object_new_string(text);
+    /* JSON lets control characters beyond ASCII be as they are. */
+    g_autofree char *quoted = ctl_printable(json_object_to_json_string_ext(
+        object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    g_string_append(line, quoted);
+    json_object_put(object);
 }
 
 static void append_details(GString *line, json_object *details)
@@ -441,7 +449,8 @@ static void on_failed(const GError *error, gpointer user_data)
         g_autoptr(GError) copy = g_error_copy(error);
 
         g_dbus_error_strip_remote_error(copy);
-        fprintf(stderr, "hvtimerctl: hvtimerd does not tell: %s; trying again\n", copy->message);
+        g_autofree char *message = ctl_printable(copy->message);
+        fprintf(stderr, "hvtimerctl: hvtimerd does not tell: %s; trying again\n", message);
         monitor->complained = TRUE;
     }
 }

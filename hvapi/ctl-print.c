@@ -145,6 +145,21 @@ static json_object *status_to_json(const CtlPartition *p)
 
 /* ---- text ---- */
 
+char *ctl_printable(const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    GString *printable = g_string_new(NULL);
+
+    for (const char *c = valid; *c != '\0'; c = g_utf8_next_char(c)) {
+        gunichar character = g_utf8_get_char(c);
+
+        g_string_append_unichar(printable, g_unichar_isprint(character)   ? character
+                                           : g_unichar_isspace(character) ? ' '
+                                                                          : '?');
+    }
+    return g_string_free(printable, FALSE);
+}
+
 G_GNUC_PRINTF(2, 3) static void print_line(const char *label, const char *format, ...)
 {
     va_list arguments;
@@ -183,9 +198,11 @@ static void print_identity(const CtlPartition *p)
 {
     HvtDbusPartition *proxy = p->proxy;
     unsigned pid = hvt_dbus_partition_get_pid(proxy);
+    g_autofree char *name = ctl_printable(hvt_dbus_partition_get_name(proxy));
+    g_autofree char *problem = ctl_printable(hvt_dbus_partition_get_problem(proxy));
 
     print_line("Id", "%" PRIu64, hvt_dbus_partition_get_id(proxy));
-    print_line("Name", "%s", hvt_dbus_partition_get_name(proxy));
+    print_line("Name", "%s", name);
     print_line("UUID", "%s", or_dash(hvt_dbus_partition_get_uuid(proxy)));
     print_line("State", "%s", hvt_dbus_partition_get_state(proxy));
     print_line("Source", "%s", hvt_dbus_partition_get_source(proxy));
@@ -194,8 +211,8 @@ static void print_identity(const CtlPartition *p)
                hvt_dbus_partition_get_accounting(proxy), hvt_dbus_partition_get_base_timer(proxy),
                g_str_equal(base_timer_source(proxy), "module") ? " (as the host's KVM module says)"
                                                                : "");
-    if (*hvt_dbus_partition_get_problem(proxy) != '\0') {
-        print_line("Problem", "%s", hvt_dbus_partition_get_problem(proxy));
+    if (*problem != '\0') {
+        print_line("Problem", "%s", problem);
     }
     print_line("Attach stall", "%" PRIu64 " us", hvt_dbus_partition_get_attach_stall_us(proxy));
 }
@@ -302,7 +319,7 @@ static char **format_cells(const CtlPartition *p)
     char **cells = g_new0(char *, LIST_COLUMNS + 1);
 
     cells[0] = g_strdup_printf("%" PRIu64, p->id);
-    cells[1] = g_strdup(hvt_dbus_partition_get_name(p->proxy));
+    cells[1] = ctl_printable(hvt_dbus_partition_get_name(p->proxy));
     cells[2] = g_strdup(hvt_dbus_partition_get_state(p->proxy));
     cells[3] = g_strdup(hvt_dbus_partition_get_injector(p->proxy));
     cells[4] = format_period(hvt_dbus_partition_get_period_ns(p->proxy));

@@ -8,9 +8,11 @@
 #include "hvapi/ctl-follow.h"
 #include "hvapi/top/layout.h"
 #include "hvapi/top/screen.h"
+#include <errno.h>
 #include <glib-unix.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -110,12 +112,23 @@ static void update_table(struct top *top)
     table_update(top->table, readings, partitions->len);
 }
 
-static void print_table(struct top *top)
+/* FALSE: it could not be written, and that is the end. */
+static gboolean print_table(struct top *top)
 {
     g_autofree char *text = layout_plain(top->table, top->utf8);
 
-    printf("%s%s", top->shown > 0 ? "\n" : "", text);
-    fflush(stdout);
+    if (printf("%s%s", top->shown > 0 ? "\n" : "", text) >= 0 && fflush(stdout) == 0) {
+        return TRUE;
+    }
+    if (errno == EPIPE) {
+        __fpurge(stdout); /* nobody reads any more, and that is no failure */
+        clearerr(stdout);
+        finish(top, NULL);
+    } else {
+        finish(top, g_error_new(G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                                "can't write the output: %s", g_strerror(errno)));
+    }
+    return FALSE;
 }
 
 /* A first reading has nothing to be compared with: on a screen it is there for the moment, and
@@ -142,8 +155,8 @@ static void on_settled(gpointer user_data)
     if (first) {
         return;
     }
-    if (top->screen == NULL) {
-        print_table(top);
+    if (top->screen == NULL && !print_table(top)) {
+        return;
     }
     top->shown++;
     if (top->count != 0 && top->shown >= top->count) {

@@ -6,6 +6,7 @@
 #include "hvapi/ctl.h"
 
 #include "common/status.h"
+#include "hvapi/ctl-print.h"
 #include <errno.h>
 #include <locale.h>
 #include <stdio.h>
@@ -333,6 +334,19 @@ static enum ctl_exit exit_of_error(const GError *error)
     return CTL_EXIT_FAILED;
 }
 
+/* The bus's own words are about rules, sockets and replies. */
+static const char *introduction(const GError *error)
+{
+    if (g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_ACCESS_DENIED)) {
+        return "the bus does not allow this to you; try as root: ";
+    }
+    if (g_error_matches(error, G_IO_ERROR, G_IO_ERROR_TIMED_OUT) ||
+        g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_NO_REPLY)) {
+        return "hvtimerd, or the bus, does not answer; 'hvtimerctl verify' tells more: ";
+    }
+    return "";
+}
+
 static void print_error(GError *error)
 {
     if (g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_SERVICE_UNKNOWN) ||
@@ -343,12 +357,8 @@ static void print_error(GError *error)
         return;
     }
     g_dbus_error_strip_remote_error(error);
-    /* The bus's own words are about rules and sockets. */
-    fprintf(stderr, "hvtimerctl: %s%s\n",
-            g_error_matches(error, G_DBUS_ERROR, G_DBUS_ERROR_ACCESS_DENIED)
-                ? "the bus does not allow this to you; try as root: "
-                : "",
-            error->message);
+    g_autofree char *message = ctl_printable(error->message);
+    fprintf(stderr, "hvtimerctl: %s%s\n", introduction(error), message);
     if (error->domain == G_OPTION_ERROR) {
         fprintf(stderr, "Try '%s --help'.\n", g_get_prgname());
     }

@@ -3,6 +3,8 @@
 #include "hvapi/verify/domain-facts.h"
 #include "hvapi/verify/verify.h"
 
+#include <string.h>
+
 #define SUBJECT_ONE  "domain"
 #define SUBJECT_QEMU "rtc-catchup"
 #define SUBJECT_ALL  "domains"
@@ -16,14 +18,27 @@ static void add(const struct verify *verify, enum finding_level level, const cha
                  meaning, remedy);
 }
 
+/* The name as a word for a shell, which remedies are copied to: libvirt lets a name have blanks,
+ * and characters that mean something there. (transfer full) */
+static char *as_word(const char *name)
+{
+    for (const char *c = name; *c != '\0'; c++) {
+        if (!g_ascii_isalnum(*c) && strchr("._-+:@", *c) == NULL) {
+            return g_shell_quote(name);
+        }
+    }
+    return g_strdup(name);
+}
+
 /* KVM refuses KVM_IRQFD_FLAG_RESAMPLE there, and has no IOAPIC to be read (KVM_GET_IRQCHIP). */
 static void add_split(const struct verify *verify, const char *name,
                       const struct domain_facts *facts)
 {
+    g_autofree char *word = as_word(name);
     g_autofree char *remedy =
         g_strdup_printf("virsh edit %s: <ioapic driver='kvm'/> in <features>, " THEN_RESTART
                         "; QEMU's own is needed only where an <iommu> remaps interrupts",
-                        name);
+                        word);
 
     add(verify, FINDING_WARN, name, "its IOAPIC is QEMU's, not KVM's (split irqchip)",
         facts->qemu_slews_rtc
@@ -35,13 +50,14 @@ static void add_split(const struct verify *verify, const char *name,
 
 static void add_two_correctors(const struct verify *verify, const char *name, gboolean rtc)
 {
+    g_autofree char *word = as_word(name);
     g_autofree char *remedy =
         g_strdup_printf("virsh edit %s: %s, " THEN_RESTART
                         "; or leave it to %s: hvtimerctl %s %s observe --live --config",
-                        name,
+                        word,
                         rtc ? "no tickpolicy='catchup' in <timer name='rtc'>"
                             : "tickpolicy='discard' in <timer name='pit'>",
-                        rtc ? "QEMU" : "KVM", rtc ? "rtc" : "pit", name);
+                        rtc ? "QEMU" : "KVM", rtc ? "rtc" : "pit", word);
 
     add(verify, FINDING_WARN, name,
         rtc ? "its metadata ask hvtimer to slew the RTC, and its tickpolicy 'catchup' QEMU"

@@ -43,8 +43,8 @@ static void on_call(G_GNUC_UNUSED GDBusConnection *connection, G_GNUC_UNUSED con
     } else if (g_str_equal(method, "GetStatistics")) {
         g_dbus_method_invocation_return_value(invocation, all_zero_statistics());
     } else if (g_str_equal(method, "Supervise") && s->refuses) {
-        g_dbus_method_invocation_return_error(invocation, HV_STATUS_ERROR,
-                                              HV_STATUS_OPERATION_DENIED, "not in this house");
+        g_dbus_method_invocation_return_error(
+            invocation, HV_STATUS_ERROR, HV_STATUS_OPERATION_DENIED, "not in \033[2Jthis house");
     } else {
         g_assert_cmpstr(method, ==, "Supervise");
         g_variant_print_string(parameters, s->asked, FALSE);
@@ -204,7 +204,7 @@ static void test_supervise(void)
     g_autofree char *refusal = NULL;
 
     g_assert_cmpint(ask(&refusal, "rtc guest slew"), ==, UNSUPPORTED);
-    g_assert_nonnull(strstr(refusal, "not in this house"));
+    g_assert_nonnull(strstr(refusal, "not in ?[2Jthis house"));
     stand_in_down(&s);
 }
 
@@ -311,6 +311,21 @@ static void test_supervision_shown(void)
     stand_in_down(&s);
 }
 
+/* Who names a guest, or its process, has no say over the terminal: the escapes are ESC, and CSI as
+ * one character, which JSON may hold as it is. */
+static void test_hostile_text(void)
+{
+    struct stand_in s = {.properties = "{'Name': <'a\\u001b[31mb\\u009bc'>,"
+                                       " 'Problem': <'two\\nlines'>}"};
+    g_autofree char *output = NULL;
+
+    stand_in_up(&s, FALSE);
+    g_assert_cmpint(ask(&output, "status guest"), ==, DONE);
+    g_assert_nonnull(strstr(output, " a?[31mb?c\n"));
+    g_assert_nonnull(strstr(output, " two lines\n"));
+    stand_in_down(&s);
+}
+
 /* A daemon that knows of no supervision is shown as ever, and does none. */
 static void test_old_daemon(void)
 {
@@ -334,5 +349,6 @@ void add_supervision_tests(void)
     g_test_add_func("/hvtimerctl/supervise", test_supervise);
     g_test_add_func("/hvtimerctl/supervise/json", test_supervise_json);
     g_test_add_func("/hvtimerctl/supervision-shown", test_supervision_shown);
+    g_test_add_func("/hvtimerctl/hostile-text", test_hostile_text);
     g_test_add_func("/hvtimerctl/old-daemon", test_old_daemon);
 }

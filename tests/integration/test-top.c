@@ -317,6 +317,27 @@ static void test_plain(void)
     fixture_down(&f);
 }
 
+/* Nobody reads any more: it ends by itself. */
+static void test_reader_gone(void)
+{
+    g_autofree char *output = NULL;
+    struct fixture f = {0};
+
+    up(&f);
+    g_assert_cmpint(fixture_run(&f, &output,
+                                "bash -c 'timeout 20 \"${HVTIMER_BUILDDIR:-.}\"/hvapi/hvtimerctl "
+                                "top -n 0 -i 0.1 | head -n 1; echo ${PIPESTATUS[0]}'"),
+                    ==, 0);
+    g_assert_true(g_regex_match_simple("^NAME .*\\n0\\n$", output, 0, 0));
+    g_clear_pointer(&output, g_free);
+    g_assert_cmpint(fixture_run(&f, &output,
+                                "bash -c 'timeout 20 \"${HVTIMER_BUILDDIR:-.}\"/hvapi/hvtimerctl "
+                                "top -n 0 -i 0.1 >/dev/full'"),
+                    ==, 1);
+    g_assert_nonnull(strstr(output, "can't write the output"));
+    fixture_down(&f);
+}
+
 static void test_usage(void)
 {
     static const struct {
@@ -362,6 +383,7 @@ int main(int argc, char **argv)
     g_test_add_func("/top/terminal/old", test_old_terminal);
     g_test_add_func("/top/terminal/dumb", test_dumb_terminal);
     g_test_add_func("/top/plain", test_plain);
+    g_test_add_func("/top/reader-gone", test_reader_gone);
     g_test_add_func("/top/usage", test_usage);
     return g_test_run();
 }

@@ -218,7 +218,12 @@ static void test_domain(struct fake *f, G_GNUC_UNUSED gconstpointer data)
     /* It is printed. */
     services_add_domain(set_libvirt(f, NULL), "evil\033[2J", split);
     assert_finding(f, "domain", FINDING_WARN, "evil?[2J: ");
-    assert_finding(f, "domain", FINDING_WARN, "virsh edit evil?[2J: ");
+    assert_finding(f, "domain", FINDING_WARN, "virsh edit 'evil?[2J': ");
+    /* Its remedy goes into a shell. */
+    services_add_domain(set_libvirt(f, NULL), "x$(id)", split);
+    assert_finding(f, "domain", FINDING_WARN, "virsh edit 'x$(id)': ");
+    assert_domain(f, "old box", DOMAIN("", CATCHUP, ASSIST("<hvtimer:rtc mode='slew'/>")),
+                  FINDING_WARN, "old box: ", "hvtimerctl rtc 'old box' observe");
 }
 
 static void test_domains(struct fake *f, G_GNUC_UNUSED gconstpointer data)
