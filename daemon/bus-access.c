@@ -13,8 +13,10 @@
  * is one. */
 #define GROUP "libvirt"
 
-/* How many calls of one caller may wait. The bus bounds only those that want a reply. */
-#define CALLS_MAX 256
+/* How many calls of one caller may wait, and how large each may be: a name is the longest thing
+ * that any of them has. The bus bounds only how many want a reply, and it lets 32 MiB through. */
+#define CALLS_MAX  256
+#define CALL_BYTES 4096
 
 /* For how many passwords of one user polkit may wait at a time. The bus bounds how many replies the
  * daemon awaits (128, max_replies_per_connection), and is not to be kept from other calls. */
@@ -498,12 +500,17 @@ static GQuark access_quark(void)
 
 static void on_call(G_GNUC_UNUSED GDBusConnection *connection, const char *sender,
                     G_GNUC_UNUSED const char *path, const char *interface, const char *method,
-                    G_GNUC_UNUSED GVariant *parameters, GDBusMethodInvocation *invocation,
-                    gpointer skeleton)
+                    GVariant *parameters, GDBusMethodInvocation *invocation, gpointer skeleton)
 {
     struct bus_access *access = g_object_get_qdata(skeleton, access_quark());
     struct caller *caller = g_hash_table_lookup(access->callers, sender);
 
+    if (g_variant_get_size(parameters) > CALL_BYTES) {
+        g_dbus_method_invocation_return_error(invocation, G_DBUS_ERROR,
+                                              G_DBUS_ERROR_LIMITS_EXCEEDED,
+                                              "a call may have %d bytes of arguments", CALL_BYTES);
+        return;
+    }
     if (caller == NULL) {
         caller = caller_new(access, sender);
     }

@@ -142,9 +142,10 @@ static gboolean take_descriptors(GUnixFDList *fd_list, GVariant *handles, int *r
     }
     ret_fds[0] = ret_fds[1] = -1;
     for (gsize i = 0; i < n; i++) {
-        gint32 handle;
+        gint32 handle, sent = fd_list != NULL ? g_unix_fd_list_get_length(fd_list) : 0;
         g_variant_get_child(handles, i, "h", &handle);
-        ret_fds[i] = fd_list != NULL ? g_unix_fd_list_get(fd_list, handle, NULL) : -1;
+        /* Neither the bus nor GIO has looked at it. */
+        ret_fds[i] = handle >= 0 && handle < sent ? g_unix_fd_list_get(fd_list, handle, NULL) : -1;
         if (ret_fds[i] < 0) {
             g_set_error_literal(error, HV_STATUS_ERROR, HV_STATUS_INVALID_PARAMETER,
                                 "a descriptor was announced but not sent");

@@ -58,11 +58,13 @@ static gboolean on_terminate(gpointer user_data)
     return G_SOURCE_CONTINUE;
 }
 
-/* What the engine was started with can't be changed under it. */
+/* What the engine, the state and the connection to libvirt were started with. */
 static gboolean needs_restart(const struct config *a, const struct config *b)
 {
     return a->engine_priority != b->engine_priority || a->engine_cpu != b->engine_cpu ||
-           a->lock_memory != b->lock_memory || a->partitions != b->partitions;
+           a->lock_memory != b->lock_memory || a->partitions != b->partitions ||
+           !g_str_equal(a->state_directory, b->state_directory) ||
+           !g_str_equal(a->libvirt, b->libvirt);
 }
 
 static gboolean on_reload(gpointer user_data)
@@ -76,7 +78,8 @@ static gboolean on_reload(gpointer user_data)
         g_warning("the configuration stays as it was: %s", error->message);
     } else {
         if (needs_restart(daemon->config, config)) {
-            g_warning("a change of \"engine\" or limits.partitions takes a restart to take effect");
+            g_warning("a change of \"engine\", limits.partitions, \"libvirt\" or "
+                      "\"state_directory\" takes a restart to take effect");
         }
         struct config old = *daemon->config;
         *daemon->config = *config; /* in place: the sources have a pointer to it */

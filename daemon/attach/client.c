@@ -14,6 +14,9 @@
 
 /* The helper keeps its own deadline; this is for one that does not even get to run. */
 #define TIMEOUT_MS (ATTACH_DEADLINE_MS + 3000)
+/* After so many of them one behind a socket is not waited for any more: its unit's RuntimeMaxSec is
+ * over; or it was never started, and will find that nobody waits. */
+#define TIMEOUTS 3
 
 struct run {
     GSubprocess *helper; /* NULL: it is behind a socket */
@@ -24,6 +27,8 @@ struct run {
     gboolean ended;     /* the helper */
     gboolean answered;  /* `result` or `error` is there */
     gboolean timed_out; /* in the helper's own view: it has changed nothing; or it was not had */
+    gboolean unsent;    /* the request: the other end was closed already */
+    unsigned timeouts;
     struct attach_result *result;
     GError *error;
 };
@@ -133,7 +138,8 @@ static unsigned take_descriptors(struct msghdr *message, int fds[ATTACH_FDS])
     return taken;
 }
 
-/* False if there is none. @ret_cut: descriptors that came along could not be taken. */
+/* False if there is none; then errno is ECONNRESET if not even the request was read. @ret_cut:
+ * descriptors that came along could not be taken. */
 static gboolean receive(int socket, struct attach_reply *ret_reply, struct attach_result *result,
                         gboolean *ret_cut)
 {
@@ -151,6 +157,7 @@ static gboolean receive(int socket, struct attach_reply *ret_reply, struct attac
     do {
         got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
+    errno = got < 0 ? errno : 0;
     result->n_fds = got > 0 ? take_descriptors(&message, result->fds) : 0;
     *ret_cut = got > 0 && (message.msg_flags & MSG_CTRUNC) != 0;
     return got == (ssize_t)sizeof(*ret_reply) && ret_reply->magic == ATTACH_MAGIC &&
@@ -170,6 +177,23 @@ static gboolean check_descriptors(const struct run *run, const struct attach_res
     return TRUE;
 }
 
+static void take_no_reply(struct run *run, gboolean unread, gboolean cut)
+{
+    if (unread && run->helper == NULL) { /* as systemd does beyond MaxConnections */
+        run->timed_out = TRUE;
+        set_error(run, HV_STATUS_OPERATION_DENIED,
+                  "nobody took the request to hvtimer-attach: it can't be started (see journalctl "
+                  "-u 'hvtimer-attach*'), or there are too many of them; try again");
+    } else if (cut) {
+        set_error(run, HV_STATUS_INSUFFICIENT_MEMORY,
+                  "hvtimerd may have no more descriptors: raise its limit of open files "
+                  "(LimitNOFILE)");
+    } else {
+        set_error(run, HV_STATUS_OPERATION_DENIED,
+                  "hvtimer-attach ended without a reply: try again");
+    }
+}
+
 static void take_reply(struct run *run)
 {
     g_autoptr(AttachResult) result = g_new0(struct attach_result, 1);
@@ -179,10 +203,7 @@ static void take_reply(struct run *run)
 
     memset(result->fds, 0xff, sizeof(result->fds)); /* -1 */
     if (!receive(run->socket, &reply, result, &cut)) {
-        set_error(run, cut ? HV_STATUS_INSUFFICIENT_MEMORY : HV_STATUS_OPERATION_DENIED,
-                  cut ? "hvtimerd may have no more descriptors: raise its limit of open files "
-                        "(LimitNOFILE)"
-                      : "hvtimer-attach ended without a reply: try again");
+        take_no_reply(run, run->unsent || errno == ECONNRESET, cut);
         return;
     }
     reply.reason[ATTACH_REASON_MAX - 1] = '\0';
@@ -269,14 +290,22 @@ static gboolean on_readable(int fd, G_GNUC_UNUSED GIOCondition condition, gpoint
 
 static gboolean on_timeout(gpointer user_data)
 {
-    struct run *run = g_task_get_task_data(user_data);
+    GTask *task = user_data;
+    struct run *run = g_task_get_task_data(task);
 
-    g_clear_pointer(&run->timeout, g_source_unref);
     set_error(run, HV_STATUS_INVALID_PARTITION_STATE,
-              "hvtimer-attach did not end in time and was killed: try again");
+              run->helper != NULL ? "hvtimer-attach did not end in time and was killed: try again"
+                                  : "hvtimer-attach did not reply in time: try again");
+    if (run->helper == NULL && ++run->timeouts < TIMEOUTS) {
+        return G_SOURCE_CONTINUE; /* whoever started it will end it: RuntimeMaxSec of its unit */
+    }
+    g_clear_pointer(&run->timeout, g_source_unref);
     if (run->helper != NULL) {
         g_subprocess_force_exit(run->helper);
-    } /* else whoever started it does: RuntimeMaxSec of its unit */
+    } else {
+        run->ended = TRUE;
+        finish_if_complete(task);
+    }
     return G_SOURCE_REMOVE;
 }
 
@@ -345,7 +374,7 @@ static gboolean start(struct run *run, const char *helper, const struct attach_j
     run->socket = helper_open(helper, &run->helper, &run->timed_out, error);
     /* One that has ended already says so by the lack of a reply. */
     if (run->socket >= 0) {
-        send(run->socket, &request, sizeof(request), MSG_NOSIGNAL);
+        run->unsent = send(run->socket, &request, sizeof(request), MSG_NOSIGNAL) < 0;
     }
     return run->socket >= 0;
 }

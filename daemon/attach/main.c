@@ -7,6 +7,7 @@
 #include "daemon/attach/deadline.h"
 #include "daemon/attach/requests.h"
 #include "daemon/attach/tracee.h"
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,6 +38,14 @@ static bool send_reply(const struct attach_reply *reply, const int fds[ATTACH_FD
     return sendmsg(STDIN_FILENO, &message, MSG_NOSIGNAL) == (ssize_t)sizeof(*reply);
 }
 
+/* Whoever asked may have given up before this was started. */
+static bool is_awaited(void)
+{
+    struct pollfd reader = {.fd = STDIN_FILENO};
+
+    return poll(&reader, 1, 0) == 0; /* else it is a hang-up: nothing but that is asked for */
+}
+
 int main(void)
 {
     struct attach_request request;
@@ -47,6 +56,10 @@ int main(void)
               "request of the same build can be read from\n",
               stderr);
         return 2;
+    }
+    if (!is_awaited()) {
+        fputs("hvtimer-attach: nobody waits for the reply any more; nothing was done\n", stderr);
+        return 1;
     }
     deadline_start(ATTACH_DEADLINE_MS);
     mlockall(MCL_CURRENT); /* no page fault while a guest stands still */

@@ -7,6 +7,10 @@
 #define TRIES    10
 #define PAUSE_MS 100
 
+/* Of all queues: the others wait. Fewer than hvtimer-attach.socket allows (MaxConnections), and
+ * each may keep a CPU busy. */
+#define AT_A_TIME 32
+
 struct entry {
     struct attach_job job;
     unsigned tries;
@@ -24,6 +28,8 @@ struct attach_queue {
 
 /* For the daemon's end, which waits for pins to be put back. */
 static unsigned pending;
+static unsigned running;
+static GQueue waiting = G_QUEUE_INIT; /* queues whose first entry is to be run */
 
 unsigned attach_queue_pending(void)
 {
@@ -62,6 +68,15 @@ pid_t attach_queue_pid(const struct attach_queue *queue)
 
 static void run_first(struct attach_queue *queue);
 
+static void run_waiting(void)
+{
+    struct attach_queue *next = g_queue_pop_head(&waiting);
+
+    if (next != NULL) {
+        run_first(next);
+    }
+}
+
 static gboolean run_again(gpointer queue)
 {
     run_first(queue);
@@ -75,6 +90,8 @@ static void on_run(G_GNUC_UNUSED GObject *object, GAsyncResult *result, gpointer
     g_autoptr(GError) error = NULL;
     struct attach_result *got = attach_run_finish(result, &error);
 
+    running--;
+    run_waiting();
     if (got == NULL && attach_run_timed_out(result) && ++first->tries < TRIES) {
         g_timeout_add(PAUSE_MS, run_again, queue);
         return;
@@ -92,6 +109,11 @@ static void run_first(struct attach_queue *queue)
 {
     const struct entry *entry = g_queue_peek_head(&queue->entries);
 
+    if (running == AT_A_TIME) {
+        g_queue_push_tail(&waiting, queue);
+        return;
+    }
+    running++;
     attach_run_async(queue->helper, &entry->job, NULL, on_run, queue);
 }
 

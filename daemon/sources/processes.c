@@ -44,8 +44,11 @@ static char *name_of(pid_t pid, const char *name)
     if (!g_file_get_contents(path, &comm, NULL, NULL)) {
         return g_strdup_printf("process-%d", (int)pid);
     }
-    g_autofree char *valid = g_utf8_make_valid(g_strchomp(comm), -1);
-    return g_strdup_printf("%s-%d", valid, (int)pid);
+    /* It may call itself anything, and who reads the name may be a terminal. */
+    for (char *c = g_strchomp(comm); *c != '\0'; c++) {
+        *c = g_ascii_isgraph(*c) ? *c : '_';
+    }
+    return g_strdup_printf("%s-%d", comm, (int)pid);
 }
 
 static gboolean check_taken(struct process_source *source, pid_t pid, GError **error)

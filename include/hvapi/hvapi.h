@@ -10,7 +10,7 @@
  * that is restarted is found again by the next call.
  *
  * Errors: an HV_STATUS. Besides the statuses named at a call, each call may return
- *   HV_STATUS_ACCESS_DENIED     the caller may not do this (D-Bus policy);
+ *   HV_STATUS_ACCESS_DENIED     the caller may not do this: see ACCESS in hvtimerd(8);
  *   HV_STATUS_OPERATION_DENIED  the daemon is not running, or did not answer.
  * hvapi_last_error() says why in words. Outputs are written on success only.
  */

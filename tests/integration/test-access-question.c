@@ -337,6 +337,26 @@ static void test_flood(void)
     polkit_down(&polkit);
 }
 
+/* Nor does one whose calls are large: while polkit is asked they would all be in locked memory. */
+static void test_large(void)
+{
+    struct polkit polkit;
+    struct call get = {0}, large = {0};
+    g_autofree char *name = g_strnfill(8 * 1024 * 1024, 'x');
+
+    polkit_up(&polkit);
+    g_autoptr(GDBusConnection) other = rig_connect(&polkit.rig, OTHER);
+    start_get(&get, other);
+    GDBusMethodInvocation *question =
+        await_question(&polkit, other, "org.hvtimer1.monitor", "m0", 0, NULL);
+    start(&large, other, "/org/hvtimer1", "org.hvtimer1.Manager", "LookupPartition",
+          g_variant_new("(s)", name), G_DBUS_CALL_FLAGS_NONE);
+    await_error(&large, "org.freedesktop.DBus.Error.LimitsExceeded", "4096 bytes");
+    answer(question, TRUE, FALSE);
+    await_value(&get);
+    polkit_down(&polkit);
+}
+
 /* Who keeps password prompts open gets no more of them, and all that takes none. */
 static void test_passwords(void)
 {
@@ -389,6 +409,7 @@ void add_question_tests(void)
     g_test_add_func("/access/question/partition-ends", test_partition_ends);
     g_test_add_func("/access/question/polkit-errs", test_polkit_errs);
     g_test_add_func("/access/question/flood", test_flood);
+    g_test_add_func("/access/question/large", test_large);
     g_test_add_func("/access/question/passwords", test_passwords);
     g_test_add_func("/access/question/daemon-ends", test_daemon_ends);
 }

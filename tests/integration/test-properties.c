@@ -8,6 +8,7 @@
 #include "tests/support/timing.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <gio/gunixfdlist.h>
 #include <hvapi/hvapi.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -416,6 +417,31 @@ static void test_hand_over(void)
     close(file);
 }
 
+/* Which of the descriptors that came along is meant, only the daemon checks. */
+static void test_no_such_descriptor(void)
+{
+    static const gint32 handles[] = {1, G_MAXINT32, -1, G_MININT32};
+    struct fixture f = {0};
+
+    up(&f);
+    for (size_t i = 0; i < G_N_ELEMENTS(handles); i++) {
+        g_autoptr(GUnixFDList) sent = g_unix_fd_list_new();
+        g_autoptr(GError) error = NULL;
+        int tick = eventfd(0, EFD_CLOEXEC);
+
+        g_unix_fd_list_append(sent, tick, NULL);
+        close(tick);
+        g_dbus_connection_call_with_unix_fd_list_sync(
+            f.connection, "org.hvtimer1", "/org/hvtimer1", "org.hvtimer1.Manager", "AttachVmm",
+            g_variant_new_parsed("('own', '', uint64 0, objectpath '/vmm', [handle %h])",
+                                 handles[i]),
+            NULL, G_DBUS_CALL_FLAGS_NONE, -1, sent, NULL, NULL, &error);
+        g_assert_nonnull(error);
+        g_assert_nonnull(strstr(error->message, "announced but not sent"));
+    }
+    fixture_down(&f);
+}
+
 /* Somebody else's partition is not to be suspended, reset or ended. */
 static void test_not_the_owner(void)
 {
@@ -477,6 +503,7 @@ int main(int argc, char **argv)
     g_test_add_func("/properties/daemon-killed", test_daemon_killed);
     g_test_add_func("/properties/threads", test_threads);
     g_test_add_func("/properties/hand-over", test_hand_over);
+    g_test_add_func("/properties/no-such-descriptor", test_no_such_descriptor);
     g_test_add_func("/properties/not-the-owner", test_not_the_owner);
     g_test_add_func("/properties/reload", test_reload);
     return g_test_run();
