@@ -70,8 +70,8 @@ unsigned engine_timers(const struct engine *engine);
 
 /* Has its loop go round, and notes when it has: an engine that does not, hangs. One at a time. */
 void engine_ping(struct engine *engine);
-/* How long that took after the last engine_ping(), in nanoseconds; ENGINE_NO_ANSWER: it has not yet,
- * or was never asked. */
+/* How long that took after the last engine_ping(), in nanoseconds; ENGINE_NO_ANSWER: it has not
+ * yet, or was never asked. */
 uint64_t engine_answer_ns(struct engine *engine);
 #define ENGINE_NO_ANSWER UINT64_MAX
 
