@@ -65,20 +65,12 @@ static char *ctl(struct rig *rig, int status, const char *command, ...)
 
 static gboolean status_is(struct rig *rig, const char *path, const char *expected)
 {
-    g_autoptr(Json) status = asking_status(&rig->fixture, NAME);
-    json_object *member = status != NULL ? asking_member(status, path) : NULL;
-
-    return member != NULL && g_str_equal(json_object_get_string(member), expected);
+    return asking_is(&rig->fixture, NAME, path, expected);
 }
 
 static hvapi_statistics statistics(void)
 {
-    HV_PARTITION_ID id;
-    hvapi_statistics s = {.due = 0};
-
-    g_assert_cmpint(hvapi_lookup_partition(NAME, &id), ==, HV_STATUS_SUCCESS);
-    g_assert_cmpint(hvapi_get_statistics(id, &s), ==, HV_STATUS_SUCCESS);
-    return s;
+    return asking_statistics(NAME);
 }
 
 static void await_right(unsigned seconds)

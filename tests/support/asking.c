@@ -57,3 +57,28 @@ Json *asking_member(Json *json, const char *path)
     }
     return json;
 }
+
+gboolean asking_is(struct fixture *fixture, const char *domain, const char *path, const char *text)
+{
+    g_autoptr(Json) status = asking_status(fixture, domain);
+    Json *found = status != NULL ? asking_member(status, path) : NULL;
+
+    return found != NULL && g_str_equal(json_object_get_string(found), text);
+}
+
+hvapi_statistics asking_statistics(const char *domain)
+{
+    HV_PARTITION_ID id;
+    hvapi_statistics s;
+    HV_STATUS status = hvapi_lookup_partition(domain, &id);
+
+    if (status == HV_STATUS_SUCCESS) {
+        status = hvapi_get_statistics(id, &s);
+    }
+    if (status != HV_STATUS_SUCCESS) {
+        g_error("statistics of %s: %s: %s", domain, hvapi_status_name(status), hvapi_last_error());
+    }
+    g_assert_cmpuint(s.due, ==, s.acknowledged + s.in_flight + s.backlog + s.skipped);
+    g_assert_cmpuint(s.in_flight, <=, 1);
+    return s;
+}

@@ -7,6 +7,7 @@
 
 #include "tests/support/fixture.h"
 #include "tests/support/test.h"
+#include <hvapi/hvapi.h>
 #include <json-c/json.h>
 
 /* Exit statuses of hvtimerctl. */
@@ -41,3 +42,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Json, json_object_put)
 Json *asking_status(struct fixture *fixture, const char *domain);
 /* @path: as in "policy.name". NULL: not there. (transfer none) */
 Json *asking_member(Json *json, const char *path);
+/* Whether its status has that text at @path. */
+gboolean asking_is(struct fixture *fixture, const char *domain, const char *path, const char *text);
+
+/* The figures of a partition that must be there, by libhvapi: they add up. */
+hvapi_statistics asking_statistics(const char *domain);
