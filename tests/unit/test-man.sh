@@ -44,9 +44,13 @@ silent()
     [[ -z $errors ]] || { echo "$errors" && return 1; }
 }
 
+# As it is in an ordinary place: the directories of a build that is only tried may be longer than a line.
 page()
 {
-    echo "$build_directory/man/$1"
+    local file=$scratch/$1
+    [[ -f $file ]] ||
+        sed "s|${HVTIMER_PREFIX:-/no such place}/|/usr/|g" "$build_directory/man/$1" >"$file"
+    echo "$file"
 }
 
 # What man shows of page $1 in a terminal of $2 columns.
