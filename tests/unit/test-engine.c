@@ -39,11 +39,16 @@ static struct engine *start_engine(unsigned timers)
     return engine;
 }
 
+static void add_model(struct engine *engine, struct timer *timer, struct injector *model)
+{
+    *timer = (struct timer){.model = model};
+    timer->timer = engine_add(engine, model, &catchup, NULL, on_event, timer);
+    g_assert_nonnull(timer->timer);
+}
+
 static void add(struct engine *engine, struct timer *timer)
 {
-    *timer = (struct timer){.model = injector_model_new()};
-    timer->timer = engine_add(engine, timer->model, &catchup, NULL, on_event, timer);
-    g_assert_nonnull(timer->timer);
+    add_model(engine, timer, injector_model_new());
 }
 
 static void assert_identity(const struct ticker_counts *ticks)
@@ -307,20 +312,21 @@ static int listen_as_manager(void)
 /* The watchdog is fed while the engine goes round in time, and only then. */
 static void test_watchdog(void)
 {
+    struct injector *model = injector_model_new();
     struct injector_ops ops;
-    struct engine *engine = start_engine(1);
     struct timer timer;
     int manager = listen_as_manager();
+    struct engine *engine = start_engine(1);
     struct service *service = service_new(engine);
     GLogLevelFlags fatal = g_log_set_always_fatal(G_LOG_LEVEL_ERROR); /* it complains, loudly */
 
     test_wait_until(20, was_fed(manager));
-    add(engine, &timer);
-    model_ops = timer.model->ops;
+    model_ops = model->ops;
     ops = *model_ops;
     ops.inject = inject_slowly;
-    timer.model->ops = &ops;
+    model->ops = &ops;
     slow = true;
+    add_model(engine, &timer, model);
     engine_start(timer.timer, engine_clock(), (struct period){1000000, 1});
     wait_ms(50);
     was_fed(manager); /* before */
