@@ -47,9 +47,10 @@ silent()
 # As it is in an ordinary place: the directories of a build that is only tried may be longer than a line.
 page()
 {
-    local file=$scratch/$1
+    local file=$scratch/$1 prefix=${HVTIMER_PREFIX:-/no such place}
+    # A hyphen is \- in there.
     [[ -f $file ]] ||
-        sed "s|${HVTIMER_PREFIX:-/no such place}/|/usr/|g" "$build_directory/man/$1" >"$file"
+        sed "s|${prefix//-/\\\\*-}/|/usr/|g" "$build_directory/man/$1" >"$file"
     echo "$file"
 }
 
