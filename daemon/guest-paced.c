@@ -6,6 +6,9 @@
 #include "common/status.h"
 #include "daemon/guest-request.h"
 
+/* How long a tick that was pending when the lease ended may take to be acknowledged. */
+#define LAST_TICKS_MS 100
+
 gboolean guest_is_leased(const struct guest *guest)
 {
     return guest->delivery != NULL && delivery_injector(guest->delivery)->started_ns != 0;
@@ -24,7 +27,20 @@ void guest_keep_leased_counts(struct guest *guest, const struct ticker_counts *c
     guest->counts.in_flight = 0;
 }
 
-/* The schedule goes on where the leased timer's was. */
+/* Is the request that is being made one to end the timer? */
+static gboolean is_stop(struct guest *guest)
+{
+    enum change_kind kind = guest_request(guest)->kind;
+
+    return (kind == CHANGE_PROPERTY || kind == CHANGE_BOTH) && guest->change.stop;
+}
+
+/* The schedule goes on where the leased timer's was; none is due any more of one that ends. */
+static uint64_t schedule_began(struct guest *guest, const struct engine_reading *last)
+{
+    return last->began_ns != 0 && !is_stop(guest) ? last->began_ns : engine_clock();
+}
+
 static void on_lease_left(const struct engine_reading *last, gpointer user_data)
 {
     g_autofree struct pacing *pacing = user_data;
@@ -41,8 +57,7 @@ static void on_lease_left(const struct engine_reading *last, gpointer user_data)
         guest->counts.acknowledged++;
     }
     if (guest_deliver_with(guest, pacing->paced, guest->partition.control, 0)) {
-        engine_start(delivery_timer(guest->delivery),
-                     last->began_ns != 0 ? last->began_ns : engine_clock(),
+        engine_start(delivery_timer(guest->delivery), schedule_began(guest, last),
                      guest->partition.period);
         guest_tell_changed(guest);
         guest_request_retry(guest); /* what it was for */
@@ -65,38 +80,70 @@ static void replace_leased(struct call *call, struct injector *paced)
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, on_lease_left, pacing);
 }
 
-/* Is the request that is being made one to end the timer? */
-static gboolean is_stop(struct guest *guest)
+static void on_taken(struct pacing *pacing)
 {
-    enum change_kind kind = guest_request(guest)->kind;
+    struct call *call = pacing->call;
+    struct injector *paced = pacing->paced;
 
-    return (kind == CHANGE_PROPERTY || kind == CHANGE_BOTH) && guest->change.stop;
+    g_free(pacing);
+    if (call_is_late(call) || call->guest->delivery == NULL) {
+        paced->ops->free(paced);
+        call_free(call);
+    } else {
+        replace_leased(call, paced);
+    }
+}
+
+static gboolean on_taken_by_now(gpointer user_data)
+{
+    on_taken(user_data);
+    return G_SOURCE_REMOVE;
+}
+
+/* The last ticks of the lease are counted as its own: one that is acknowledged later would be
+ * taken for a tick that is raised anew. A guest that is suspended takes none. */
+static void await_last_ticks(struct pacing *pacing)
+{
+    struct guest *guest = pacing->call->guest;
+
+    if (pacing->paced->unseen > 0 && guest->state != GUEST_PAUSED) {
+        if (!call_is_late(pacing->call) && guest->delivery != NULL && is_stop(guest)) {
+            engine_freeze(delivery_timer(guest->delivery)); /* none is due meanwhile */
+        }
+        g_timeout_add(LAST_TICKS_MS, on_taken_by_now, pacing);
+    } else {
+        on_taken(pacing);
+    }
 }
 
 static void on_paced(struct injector *paced, const GError *error, gpointer user_data)
 {
     struct call *call = user_data;
     struct guest *guest = call->guest;
-    gboolean late = call_is_late(call) || guest->delivery == NULL;
 
-    if (!late && paced != NULL) {
-        replace_leased(call, paced);
+    if (paced != NULL) {
+        struct pacing *pacing = g_new(struct pacing, 1);
+        *pacing = (struct pacing){call, paced};
+        await_last_ticks(pacing);
         return;
     }
-    if (paced != NULL) {
-        paced->ops->free(paced);
-    } else if (!late && is_stop(guest)) {
-        guest_commit(guest); /* what is left of the lease goes with its injector */
-    } else if (!late) {
-        guest_request_fail(guest, hv_status_from_error(error), error->message);
+    if (!call_is_late(call) && guest->delivery != NULL) {
+        engine_release(delivery_timer(guest->delivery), 0);
+        if (is_stop(guest)) {
+            guest_commit(guest); /* what is left of the lease goes with its injector */
+        } else {
+            guest_request_fail(guest, hv_status_from_error(error), error->message);
+        }
     }
     call_free(call);
 }
 
+/* Held from here on: none is topped up that would be pending at the end. */
 void guest_leave_lease(struct guest *guest)
 {
     struct injector *injector = delivery_injector(guest->delivery);
 
+    engine_hold(delivery_timer(guest->delivery));
     injector->ops->become_paced(injector, on_paced, call_new(guest));
 }
 
