@@ -387,6 +387,8 @@ static void wake_up(struct engine *e, const struct epoll_event *events, int n)
 
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr == &e->timer_fd) {
+            uint64_t now = engine_clock();
+            lateness_count(&e->wakeups, now > e->armed ? now - e->armed : 0);
             e->armed = TICKER_NEVER; /* it has fired: as good as disarmed */
         } else if (events[i].data.ptr == &e->command_fd) {
             eventfd_t ignored;

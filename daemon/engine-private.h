@@ -89,6 +89,7 @@ struct engine {
     _Atomic uint64_t pinged_ns;   /* when engine_ping() was; 0: never */
     _Atomic uint64_t answered_ns; /* of which of these `answer_ns` is */
     _Atomic uint64_t answer_ns;
+    struct lateness wakeups;
     _Atomic bool quit;
 
     /* The engine thread's own. */

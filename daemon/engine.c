@@ -197,6 +197,11 @@ uint64_t engine_answer_ns(struct engine *engine)
 
 /* ---- figures ---- */
 
+void engine_read_wakeups(struct engine *engine, struct lateness_reading *ret_reading)
+{
+    lateness_read(&engine->wakeups, ret_reading);
+}
+
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
 {
     struct published published;

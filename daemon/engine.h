@@ -75,6 +75,9 @@ void engine_ping(struct engine *engine);
 uint64_t engine_answer_ns(struct engine *engine);
 #define ENGINE_NO_ANSWER UINT64_MAX
 
+/* How late the loop woke up for a deadline, each time that it slept until one. */
+void engine_read_wakeups(struct engine *engine, struct lateness_reading *ret_reading);
+
 /* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */
 uint64_t engine_clock(void);
 
