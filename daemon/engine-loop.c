@@ -6,6 +6,7 @@
  */
 #include "daemon/engine-private.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -14,71 +15,8 @@
 
 /* Deadlines served before commands and acknowledgements get their turn, so that an overload of
  * ticks can't shut them out. */
-#define ROUND 4096
-
-/* ---- deadlines: a binary heap, the earliest on top ---- */
-
-static void heap_place(struct engine *e, struct engine_timer *t, unsigned i)
-{
-    e->heap[i] = t;
-    t->heap_index = i;
-}
-
-static void heap_up(struct engine *e, struct engine_timer *t)
-{
-    unsigned i = t->heap_index;
-
-    while (i > 0 && e->heap[(i - 1) / 2]->now.deadline > t->now.deadline) {
-        heap_place(e, e->heap[(i - 1) / 2], i);
-        i = (i - 1) / 2;
-    }
-    heap_place(e, t, i);
-}
-
-static void heap_down(struct engine *e, struct engine_timer *t)
-{
-    unsigned i = t->heap_index;
-
-    for (;;) {
-        unsigned child = 2 * i + 1;
-        if (child >= e->heap_size) {
-            break;
-        }
-        if (child + 1 < e->heap_size &&
-            e->heap[child + 1]->now.deadline < e->heap[child]->now.deadline) {
-            child++;
-        }
-        if (e->heap[child]->now.deadline >= t->now.deadline) {
-            break;
-        }
-        heap_place(e, e->heap[child], i);
-        i = child;
-    }
-    heap_place(e, t, i);
-}
-
-static void heap_set_deadline(struct engine *e, struct engine_timer *t, uint64_t deadline)
-{
-    bool later = deadline > t->now.deadline;
-
-    t->now.deadline = deadline;
-    if (later) {
-        heap_down(e, t);
-    } else {
-        heap_up(e, t);
-    }
-}
-
-static void heap_remove(struct engine *e, struct engine_timer *t)
-{
-    struct engine_timer *last = e->heap[--e->heap_size];
-
-    if (last != t) {
-        heap_place(e, last, t->heap_index);
-        heap_up(e, last);
-        heap_down(e, last);
-    }
-}
+#define ROUND      4096
+#define CACHE_LINE 64
 
 /* ---- what others see ---- */
 
@@ -99,32 +37,12 @@ bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kin
 
 /* ---- one timer ---- */
 
-static void take_acknowledgements(struct engine_timer *t, uint64_t now)
-{
-    struct injector *injector = t->injector;
-
-    if (injector->ops->acknowledged != NULL &&
-        (t->now.ticker.counts.in_flight > 0 || t->now.ticker.feedback_lost)) {
-        ticker_acknowledge(&t->now.ticker, injector->ops->acknowledged(injector, now), now);
-    }
-}
-
-/* Only a tick that waits for an EOI is worth a wake-up; others are read when the next is due. */
-static void await_acknowledgement(struct engine *e, struct engine_timer *t)
-{
-    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = t};
-
-    if (t->in_epoll && !t->ack_awaited) {
-        epoll_ctl(e->epoll_fd, EPOLL_CTL_MOD, t->injector->ack_fd, &event);
-        t->ack_awaited = true;
-    }
-}
-
 static void inject(struct engine_timer *t, uint64_t now)
 {
     uint64_t ready = ticker_injection_time(&t->now.ticker);
 
     ticker_injected(&t->now.ticker, now);
+    t->acked = false;
     lateness_count(&t->lateness, now > ready ? now - ready : 0);
 }
 
@@ -149,8 +67,14 @@ static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *
 {
     const struct ticker *ticker = &t->now.ticker;
     uint64_t patience_ends = ticker->unanswered_ns + t->patience_ns;
+    uint64_t earliest = ticker_earliest_injection(ticker);
 
-    await_acknowledgement(e, t);
+    if (now < earliest && ticker->running && ticker->policy.mode != TICKER_OBSERVE) {
+        return when < earliest ? when : earliest; /* it has until then, and mostly comes */
+    }
+    if (engine_acks_await(e, t)) {
+        return now; /* it has just come */
+    }
     if (!t->in_epoll && ticker->min_interval_ns != 0) {
         return now + ticker->min_interval_ns;
     }
@@ -169,8 +93,11 @@ static uint64_t act_held(struct engine *e, struct engine_timer *t)
 {
     t->now.unwatched = true;
     if (t->now.ticker.counts.in_flight > 0) {
-        await_acknowledgement(e, t);
-        return t->in_epoll ? TICKER_NEVER : engine_clock() + t->now.ticker.min_interval_ns;
+        uint64_t now = engine_clock();
+        if (engine_acks_await(e, t)) {
+            return now;
+        }
+        return t->in_epoll ? TICKER_NEVER : now + t->now.ticker.min_interval_ns;
     }
     if (!t->held_told) {
         t->held_told = true;
@@ -227,7 +154,7 @@ static uint64_t pace(struct engine *e, struct engine_timer *t, uint64_t now)
     uint64_t skipped = t->now.ticker.counts.skipped;
     bool feedback_lost = t->now.ticker.feedback_lost;
 
-    take_acknowledgements(t, now);
+    engine_acks_take(e, t, now);
     ticker_advance(&t->now.ticker, now);
     tell_what_was_noticed(e, t, skipped, feedback_lost);
     return act(e, t, now);
@@ -236,9 +163,8 @@ static uint64_t pace(struct engine *e, struct engine_timer *t, uint64_t now)
 static void serve(struct engine *e, struct engine_timer *t)
 {
     ticks_slot_begin(t->slot);
-    uint64_t now = engine_clock();
-
-    heap_set_deadline(e, t, t->supervisor != NULL ? engine_supervise(e, t) : pace(e, t, now));
+    deadlines_set(&e->deadlines, t->slot_number,
+                  t->supervisor != NULL ? engine_supervise(e, t) : pace(e, t, engine_clock()));
     ticks_slot_write(t->slot, &t->now);
 }
 
@@ -246,39 +172,39 @@ static void serve(struct engine *e, struct engine_timer *t)
 
 static void add(struct engine *e, struct engine_timer *t)
 {
-    struct epoll_event event = {.events = 0, .data.ptr = t};
+    const struct injector *injector = t->injector;
 
-    t->in_epoll = t->supervisor == NULL && t->injector->ack_fd >= 0 &&
-                  epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, t->injector->ack_fd, &event) == 0;
-    if (t->now.ticker.counts.in_flight == 0 && t->injector->ops->acknowledged != NULL &&
-        t->injector->started_ns == 0) {
-        t->injector->ops->acknowledged(t->injector, engine_clock()); /* an earlier daemon's */
+    if (t->now.ticker.counts.in_flight == 0 && injector->ops->acknowledged != NULL &&
+        injector->started_ns == 0) {
+        injector->ops->acknowledged(t->injector, engine_clock()); /* an earlier daemon's */
     }
-    t->heap_index = e->heap_size++;
-    heap_up(e, t);
+    if (t->supervisor == NULL) {
+        engine_acks_add(e, t);
+    }
+    e->by_slot[t->slot_number] = (struct by_slot){t, t->supervisor};
+    deadlines_add(&e->deadlines, t->slot_number, TICKER_NEVER);
 }
 
 static void remove_timer(struct engine *e, struct engine_timer *t)
 {
-    if (t->in_epoll) {
-        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, t->injector->ack_fd, NULL);
-    }
-    heap_remove(e, t);
+    engine_acks_remove(e, t);
+    deadlines_remove(&e->deadlines, t->slot_number);
     engine_tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
-static void release(struct engine_timer *t, unsigned unseen, uint64_t now)
+static void release(struct engine *e, struct engine_timer *t, unsigned unseen, uint64_t now)
 {
     t->held = t->held_told = false;
     if (unseen > 0) {
         /* An EOI by the old route may have come just before it was changed. */
-        take_acknowledgements(t, now);
+        engine_acks_take(e, t, now);
         ticker_assume_taken(&t->now.ticker);
     }
     ticker_unblocked(&t->now.ticker, now);
 }
 
-static void obey_paced(struct engine_timer *t, const struct command *c, uint64_t now)
+static void obey_paced(struct engine *e, struct engine_timer *t, const struct command *c,
+                       uint64_t now)
 {
     switch (c->kind) {
     case COMMAND_START:
@@ -303,7 +229,7 @@ static void obey_paced(struct engine_timer *t, const struct command *c, uint64_t
         ticker_set_policy(&t->now.ticker, &c->policy, now);
         break;
     case COMMAND_RELEASE:
-        release(t, c->unseen, now);
+        release(e, t, c->unseen, now);
         break;
     default:
         break;
@@ -335,7 +261,7 @@ static void obey(struct engine *e, const struct command *c)
         if (t->supervisor != NULL) {
             engine_obey_supervised(t, c);
         } else {
-            obey_paced(t, c, now);
+            obey_paced(e, t, c, now);
         }
         break;
     }
@@ -354,19 +280,57 @@ static void obey_commands(struct engine *e)
 
 /* ---- the loop ---- */
 
+static void prefetch(const void *memory, unsigned size)
+{
+    for (unsigned i = 0; i < size; i += CACHE_LINE) {
+        __builtin_prefetch((const char *)memory + i, 1);
+    }
+}
+
+/* A thousand supervised ones are looked at one after the other, and none since long: while one is,
+ * what the next one needs comes into the cache. */
+static void prefetch_next(const struct engine *e)
+{
+    uint32_t next = deadlines_second(&e->deadlines);
+
+    if (next != DEADLINES_NONE && e->by_slot[next].supervisor != NULL) {
+        prefetch(e->by_slot[next].timer, offsetof(struct engine_timer, engine));
+        prefetch(ticks_file_slot(e->ticks, next), sizeof(struct ticks_slot));
+        prefetch(e->by_slot[next].supervisor, offsetof(struct supervisor, phase));
+    }
+}
+
 static void serve_what_is_due(struct engine *e)
 {
-    for (unsigned n = 0; n < ROUND && e->heap_size > 0; n++) {
-        if (e->heap[0]->now.deadline > engine_clock()) {
+    uint64_t now = 0;
+
+    for (unsigned n = 0; n < ROUND && e->deadlines.size > 0; n++) {
+        const struct deadline *first = e->deadlines.heap;
+        if (first->ns > now && first->ns > (now = engine_clock())) {
             break;
         }
-        serve(e, e->heap[0]);
+        prefetch_next(e);
+        serve(e, e->by_slot[first->number].timer);
     }
+}
+
+/* One that has the next while to itself is not kept waiting. */
+static uint64_t next_wakeup(const struct engine *e)
+{
+    const struct deadlines *d = &e->deadlines;
+    uint32_t second = deadlines_second(d);
+
+    if (d->size == 0 || d->heap[0].ns == TICKER_NEVER) {
+        return TICKER_NEVER;
+    }
+    uint64_t first = d->heap[0].ns;
+    bool shared = second != DEADLINES_NONE && d->heap[d->places[second]].ns - first <= e->window_ns;
+    return shared ? first + e->window_ns : first;
 }
 
 static void arm(struct engine *e)
 {
-    uint64_t deadline = e->heap_size > 0 ? e->heap[0]->now.deadline : TICKER_NEVER;
+    uint64_t deadline = next_wakeup(e);
 
     if (deadline == e->armed) {
         return;

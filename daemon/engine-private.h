@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "daemon/deadlines.h"
 #include "daemon/engine.h"
 #include "daemon/ring.h"
 #include "daemon/ticks-file.h"
@@ -43,35 +44,42 @@ struct event {
 };
 
 struct engine_timer {
-    /* The engine thread's own. */
-    struct published now;
-    struct supervisor *supervisor; /* NULL: paced */
-    uint64_t found_ns;             /* when ENGINE_FOUND was last told, */
-    uint32_t found_length;         /* and of what */
-    enum supervisor_learned found_learned;
-    bool found_polls;
-    /* Of a supervised one: its own ticks, counted from here. */
-    uint64_t own_since_ns;
-    uint64_t own_before;
+    /* The engine thread's own; what every tick needs comes first. */
     struct injector *injector;
-    unsigned heap_index;
+    struct supervisor *supervisor; /* NULL: paced */
+    struct ticks_slot *slot;       /* written by the engine thread, read by any */
     bool in_epoll;
     bool ack_awaited; /* the next acknowledgement wakes the engine */
+    bool acked;       /* an acknowledgement was heard, of the tick in flight */
+    bool ack_needed;  /* a tick could go, but for it */
     bool held;
     bool held_told;
     bool skipping_told;
+    bool found_polls;
+    uint32_t slot_number;
+    uint32_t heard;       /* edges, since its count of acknowledgements was read */
     uint64_t patience_ns; /* how long a tick may wait before ENGINE_UNANSWERED, the next time */
-
-    /* Written by the engine thread, read by any. */
-    struct ticks_slot *slot;
-    struct lateness lateness;
+    struct published now;
+    uint64_t found_ns;     /* when ENGINE_FOUND was last told, */
+    uint32_t found_length; /* and of what */
+    enum supervisor_learned found_learned;
+    /* Of a supervised one: its own ticks, counted from here. */
+    uint64_t own_since_ns;
+    uint64_t own_before;
 
     /* The main loop's. */
     struct engine *engine;
-    unsigned slot_number;
     uint64_t started_ns; /* of the injector, as the engine was told */
     engine_event_func event;
     gpointer user_data;
+
+    /* Written by the engine thread, read by any. */
+    struct lateness lateness;
+};
+
+struct by_slot {
+    struct engine_timer *timer;
+    struct supervisor *supervisor; /* as the timer has it */
 };
 
 #define COMMANDS 1024u
@@ -79,9 +87,9 @@ struct engine_timer {
 struct engine {
     /* Constant while the thread runs. */
     pthread_t thread;
-    int epoll_fd, timer_fd, command_fd, event_fd;
+    int epoll_fd, ack_epoll_fd, timer_fd, command_fd, event_fd;
     unsigned capacity;
-    struct engine_timer **heap; /* by deadline; capacity entries */
+    uint64_t window_ns; /* by so much a wake-up may be late, to serve several timers */
     struct command commands[COMMANDS];
     struct event *events;
 
@@ -93,7 +101,8 @@ struct engine {
     _Atomic bool quit;
 
     /* The engine thread's own. */
-    unsigned heap_size;
+    struct deadlines deadlines; /* by the number of the timer's slot, */
+    struct by_slot *by_slot;
     uint64_t armed; /* what timer_fd is set to */
 
     /* The main loop's. */
@@ -111,6 +120,17 @@ uint64_t engine_supervise(struct engine *e, struct engine_timer *t);
 void engine_end_supervised(struct engine_timer *t);
 /* Engine thread: a command that means something to the supervisor. */
 void engine_obey_supervised(struct engine_timer *t, const struct command *c);
+
+/* ---- engine-acks.c ---- */
+
+/* Engine thread: of a paced timer. */
+void engine_acks_add(struct engine *e, struct engine_timer *t);
+void engine_acks_remove(struct engine *e, struct engine_timer *t);
+/* Tells the ticker if the tick in flight was taken. */
+void engine_acks_take(struct engine *e, struct engine_timer *t, uint64_t now);
+/* The next acknowledgement wakes the engine up, if the injector has a descriptor; TRUE: no need, it
+ * has just come. */
+bool engine_acks_await(struct engine *e, struct engine_timer *t);
 
 /* The thread: @data is the engine. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);

@@ -85,7 +85,6 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     timer->engine = engine;
     timer->event = event;
     timer->user_data = user_data;
-    timer->now.deadline = TICKER_NEVER;
     timer->patience_ns = ENGINE_PATIENCE_NS;
     ticker_init(&timer->now.ticker, policy, injector->ops->acknowledged != NULL,
                 injector->feedback_timeout_ns);
@@ -327,17 +326,18 @@ static gboolean watch(struct engine *e, int *fd, uint32_t events)
 static gboolean open_descriptors(struct engine *e)
 {
     e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    e->ack_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     e->command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return e->epoll_fd >= 0 && e->event_fd >= 0 &&
+    return e->epoll_fd >= 0 && e->ack_epoll_fd >= 0 && e->event_fd >= 0 &&
            watch(e, &e->timer_fd, EPOLLIN | EPOLLET) && /* never read: each expiry is an edge */
            watch(e, &e->command_fd, EPOLLIN);
 }
 
 static void free_engine(struct engine *e)
 {
-    int fds[] = {e->epoll_fd, e->timer_fd, e->command_fd, e->event_fd};
+    int fds[] = {e->epoll_fd, e->ack_epoll_fd, e->timer_fd, e->command_fd, e->event_fd};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
         if (fds[i] >= 0) {
@@ -347,7 +347,8 @@ static void free_engine(struct engine *e)
     ticks_file_free(e->ticks);
     g_free(e->free_slots);
     g_free(e->events);
-    g_free(e->heap);
+    g_free(e->by_slot);
+    deadlines_clear(&e->deadlines);
     g_free(e);
 }
 
@@ -362,7 +363,9 @@ struct engine *engine_new(const struct engine_config *config, GError **error)
     sigset_t all, before;
 
     e->capacity = config->timers;
-    e->heap = g_new0(struct engine_timer *, config->timers);
+    e->window_ns = config->window_us * UINT64_C(1000);
+    deadlines_init(&e->deadlines, config->timers);
+    e->by_slot = g_new0(struct by_slot, config->timers);
     e->command_ring.size = COMMANDS;
     e->event_ring.size = power_of_two_from(4 * config->timers);
     e->events = g_new0(struct event, e->event_ring.size);
@@ -372,7 +375,7 @@ struct engine *engine_new(const struct engine_config *config, GError **error)
         e->free_slots[i] = config->timers - 1 - i;
     }
     e->ticks = ticks_file_new(config->ticks_file, config->timers, error);
-    e->epoll_fd = e->timer_fd = e->command_fd = e->event_fd = -1;
+    e->epoll_fd = e->ack_epoll_fd = e->timer_fd = e->command_fd = e->event_fd = -1;
     if (e->ticks == NULL) {
         free_engine(e);
         return NULL;
@@ -411,8 +414,9 @@ void engine_free(struct engine *engine)
     pthread_join(engine->thread, NULL);
     g_source_remove(engine->event_source);
     drain_events(engine);
-    for (unsigned i = 0; i < engine->heap_size; i++) {
-        dispatch(engine, &(struct event){ENGINE_REMOVED, engine->heap[i]});
+    for (unsigned i = 0; i < engine->deadlines.size; i++) {
+        struct engine_timer *timer = engine->by_slot[engine->deadlines.heap[i].number].timer;
+        dispatch(engine, &(struct event){ENGINE_REMOVED, timer});
     }
     free_engine(engine);
 }

@@ -20,6 +20,7 @@ struct engine_timer;
 struct engine_config {
     int priority;           /* SCHED_FIFO, 1 to 99; 0: ordinary scheduling */
     int cpu;                /* -1: any */
+    unsigned window_us;     /* a wake-up may be late by so much, to serve several timers at once */
     gboolean lock_memory;   /* mlockall() for the whole process */
     unsigned timers;        /* most at a time */
     const char *ticks_file; /* where figures are published; NULL: nowhere that outlives us */

@@ -13,9 +13,9 @@
 
 /* At 1 kHz, 32 bits would be full after 50 days. */
 struct lateness {
-    _Atomic uint64_t buckets[LATENESS_BUCKETS];
     _Atomic uint64_t sum_ns;
     _Atomic uint64_t max_ns;
+    _Atomic uint64_t buckets[LATENESS_BUCKETS];
 };
 
 /* From 1 us to 1 s: each the last value of a bucket, so that how many were not later is exact. */

@@ -207,7 +207,7 @@ void ticker_advance(struct ticker *t, uint64_t now)
     skip_what_is_over(t);
 }
 
-void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t now)
+void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t from)
 {
     if (n == 0) {
         return;
@@ -224,7 +224,7 @@ void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t now)
     t->counts.in_flight = 0;
     t->counts.acknowledged++;
     if (t->counts.backlog > 0) {
-        ticker_unblocked(t, now);
+        t->ready_ns = max_u64(t->ready_ns, from);
     }
 }
 
@@ -233,8 +233,7 @@ void ticker_unblocked(struct ticker *t, uint64_t now)
     t->ready_ns = now;
 }
 
-/* When pacing allows the next injection of what is in the backlog. */
-static uint64_t paced_time(const struct ticker *t)
+uint64_t ticker_earliest_injection(const struct ticker *t)
 {
     return t->counts.injected == 0 ? 0 : t->last_injection_ns + t->min_interval_ns;
 }
@@ -255,10 +254,10 @@ enum ticker_action ticker_next(const struct ticker *t, uint64_t now, uint64_t *r
         return TICKER_IDLE;
     }
     if (t->counts.backlog > 0 && (t->slot || t->catching_up)) {
-        if (now >= paced_time(t)) {
+        if (now >= ticker_earliest_injection(t)) {
             return TICKER_INJECT;
         }
-        *ret_when = paced_time(t);
+        *ret_when = ticker_earliest_injection(t);
         return TICKER_WAIT_UNTIL;
     }
     *ret_when = next_due(t);
@@ -267,7 +266,7 @@ enum ticker_action ticker_next(const struct ticker *t, uint64_t now, uint64_t *r
 
 uint64_t ticker_injection_time(const struct ticker *t)
 {
-    return max_u64(t->ready_ns, paced_time(t));
+    return max_u64(t->ready_ns, ticker_earliest_injection(t));
 }
 
 void ticker_injected(struct ticker *t, uint64_t now)

@@ -120,11 +120,15 @@ void ticker_stop(struct ticker *t, uint64_t now);
 /* Counts what has become due up to @now, and skips what is over the limit. */
 void ticker_advance(struct ticker *t, uint64_t now);
 
-/* @n ticks were taken. More than are in flight are not ours, and not counted. */
-void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t now);
+/* @n ticks were taken. More than are in flight are not ours, and not counted. @from: since when
+ * that is known; a tick that waited for it could not have gone before. */
+void ticker_acknowledge(struct ticker *t, uint64_t n, uint64_t from);
 
 /* What to do at @now; call ticker_advance() first. @ret_when is always written. */
 enum ticker_action ticker_next(const struct ticker *t, uint64_t now, uint64_t *ret_when);
+
+/* Before that, pacing allows none. */
+uint64_t ticker_earliest_injection(const struct ticker *t);
 
 /* A tick was raised at @now, after TICKER_INJECT. */
 void ticker_injected(struct ticker *t, uint64_t now);

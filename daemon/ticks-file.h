@@ -13,7 +13,6 @@
 /* What is published of a timer. */
 struct published {
     struct ticker ticker;
-    uint64_t deadline;  /* when the engine will look at it again */
     uint32_t unwatched; /* not 0: ticks may fall due before it does */
     /* Of a supervised timer; `ticker` then holds its counts, its policy and its period only. */
     uint16_t learned; /* enum supervisor_learned */

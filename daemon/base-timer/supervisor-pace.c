@@ -93,9 +93,18 @@ static bool may_top_up(const struct supervisor *s)
            !s->polls;
 }
 
+/* A tick that is owed may be missing: that is decided by the looks to come. */
+static uint64_t next_look(const struct supervisor *s, uint64_t now)
+{
+    bool rests = s->clock.quiet && !s->catching_up && s->owed < (int64_t)s->length;
+    uint64_t interval = rests ? SUPERVISOR_REST_NS : SUPERVISOR_WAKE_NS;
+
+    return (now / interval + 1) * interval;
+}
+
 enum ticker_action supervisor_next(struct supervisor *s, uint64_t now, uint64_t *ret_when)
 {
-    *ret_when = (now / SUPERVISOR_WAKE_NS + 1) * SUPERVISOR_WAKE_NS;
+    *ret_when = next_look(s, now);
     if (!may_top_up(s)) {
         s->slot_ns = 0;
         return TICKER_WAIT_UNTIL;

@@ -28,6 +28,8 @@
 /* How often it wants to be looked at while nothing is to be made up: at the multiples of it, so
  * that one wake-up serves all. */
 #define SUPERVISOR_WAKE_NS UINT64_C(25000000)
+/* The same while nothing is missing, of a quiet one. */
+#define SUPERVISOR_REST_NS (4 * SUPERVISOR_WAKE_NS)
 
 enum supervisor_learned {
     LEARNED_NOT,              /* the rate is not known: nothing is due */
@@ -47,6 +49,7 @@ struct supervisor_clock {
      * it can't have that exactly; 0: it is that one. */
     uint64_t own_length;
     bool restarts;      /* a new rate starts its period at once; if not, from the last tick on */
+    bool quiet;         /* between two looks nothing is told of it but acknowledgements */
     bool powers_of_two; /* the only rates there are: they can be told from acknowledgements */
 };
 #define SUPERVISOR_HZ_MAX UINT64_C(10000000000000)
@@ -71,15 +74,12 @@ struct supervisor {
     int64_t owed;         /* what the guest's clock is behind; negative: ahead */
     int64_t owed_at_last; /* the same, when the last tick was taken */
     uint64_t since_tick;  /* since the timer's own last tick was due */
-    struct median phase;  /* of how much later its ticks were handled */
-    struct median interval;
     uint64_t handled_ns;  /* when the last one of its own was */
     bool own_late;        /* that one was not seen handled yet */
     uint64_t last_length; /* the last one that was not 0 */
     uint64_t off_ns;      /* since when there are no ticks */
 
-    uint64_t unattributed;         /* acknowledged, but it is not known yet of which length */
-    uint64_t handled[HANDLED_MAX]; /* lengths of ticks that were seen handled, not acknowledged */
+    uint64_t unattributed; /* acknowledged, but it is not known yet of which length */
     uint32_t handled_n;
     uint64_t answered_ns; /* when the last acknowledgement was seen */
 
@@ -88,8 +88,7 @@ struct supervisor {
     uint64_t span_ns; /* since when the second one goes on */
 
     /* Pacing: top-ups keep the debt above a line that falls at the policy's speed. */
-    int64_t line; /* in 1/100 counts */
-    struct speed speed;
+    int64_t line;     /* in 1/100 counts */
     uint64_t counted; /* by the guest's clock, ever */
     uint64_t slot_ns;
     uint64_t pulsed_ns;
@@ -98,9 +97,15 @@ struct supervisor {
     /* Is register C polled? Reads of it without PF, and with it, while no tick is ours. */
     uint32_t polled, polled_of;
 
-    struct rate_guess guess;
     bool doubtful;          /* something that told of the rate was lost */
     uint64_t calibrated_ns; /* until when its phase is adjusted */
+
+    /* What not every look needs: kept apart, as there may be a thousand of them in the cache. */
+    struct median phase; /* of how much later the timer's own ticks were handled */
+    struct median interval;
+    uint64_t handled[HANDLED_MAX]; /* lengths of ticks that were seen handled, not acknowledged */
+    struct rate_guess guess;
+    struct speed speed;
 };
 
 /* Nothing is known. @policy must be valid. */

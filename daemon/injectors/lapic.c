@@ -60,7 +60,8 @@ static void take_lease(struct lapic *lapic, const struct attach_lease *lease, st
         lapic->clock = (struct supervisor_clock){.hz = NS_PER_S * period.denominator,
                                                  .shortest = 1,
                                                  .own_length = lease->tick_ns * period.denominator,
-                                                 .restarts = true};
+                                                 .restarts = true,
+                                                 .quiet = true};
         injector->length = period.numerator;
         injector->started_ns = lease->started_ns;
     }

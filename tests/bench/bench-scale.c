@@ -1,131 +1,152 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The engine alone: many model partitions at 1024 Hz on one CPU. Prints ticks due, taken and lost,
- * lateness, and the CPU time that a tick costs beside that of a bare eventfd write, measured in the
- * same run. Exits with 1 if a tick was lost.
- *
- *     bench-engine [PARTITIONS [SECONDS]]
+ * How the cost of ticks grows with their number. The engine alone, with partitions whose ticks are
+ * raised and acknowledged through an eventfd, as those of a borrowed pin are: CPU time of a tick
+ * beside that of a bare eventfd write, wake-ups, ticks lost, at 1 to 4000 partitions. The same for
+ * supervised ones, which are only looked at. And the memory that hvtimerd takes for each.
  */
-#include "daemon/engine.h"
-#include "daemon/injectors/model.h"
+#include "tests/bench/figures.h"
+#include "tests/bench/scale-memory.h"
+#include "tests/bench/scale-run.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-struct partition_run {
-    struct engine_timer *timer;
-    struct injector *model;
+/* More than this is more than one thread can do anywhere: what is seen then is not a cost. */
+#define TICKS_PER_S_MOST 3000000u
+
+static int only;
+static gboolean only_supervised;
+static const unsigned partitions[] = {1, 10, 100, 1000, 4000};
+static const unsigned rates[] = {64, 1024, 2000};
+
+/* ---- the paced ones ---- */
+
+static void paced_row(struct figures_table *table, unsigned n, unsigned hz,
+                      const struct scale_run *run)
+{
+    figures_number(table, n, 0);
+    figures_number(table, hz, 0);
+    figures_number(table, (double)run->due / run->seconds, 0);
+    figures_number(table, run->cpu_share * 100, 1);
+    figures_number(table, run->tick_ns / run->write_ns, 2);
+    figures_number(table, (double)run->wakeups / (double)run->taken, 3);
+    figures_number(table, (double)run->late_p50_ns / 1e3, 0);
+    figures_number(table, (double)run->late_p99_ns / 1e3, 0);
+    figures_number(table, (double)run->lost, 0);
+    figures_number(table, (double)run->backlog, 0);
+}
+
+static void bars(struct figures *f, unsigned n, unsigned hz, const struct scale_run *run)
+{
+    g_autofree char *lost = g_strdup_printf("ticks lost at %u partitions x %u Hz", n, hz);
+
+    if (n == 1000 && hz == 1024) {
+        figures_bar(f, "CPU per tick at 1000 partitions x 1024 Hz, in bare eventfd writes",
+                    run->tick_ns / run->write_ns, 3);
+    }
+    if (n <= 1000 && hz <= 1024) {
+        figures_bar(f, lost, (double)run->lost, 0);
+    }
+}
+
+static void paced(struct figures *f, double seconds)
+{
+    struct figures_table *table = figures_add_table(
+        f, "scale", "Paced partitions: each tick is an eventfd write, and a read of its EOIs",
+        "partitions", "Hz", "ticks/s", "CPU %", "CPU/tick (eventfd writes)", "wake-ups/tick",
+        "late p50 us", "late p99 us", "lost", "backlog", NULL);
+
+    for (guint r = 0; r < G_N_ELEMENTS(rates); r++) {
+        for (guint i = 0; i < G_N_ELEMENTS(partitions); i++) {
+            unsigned n = partitions[i], hz = rates[r];
+            struct scale_run run = {.partitions = n, .hz = hz, .seconds = seconds};
+            if (only != 0 && (n != (unsigned)only || hz != 1024)) {
+                continue;
+            }
+            if (n * hz > TICKS_PER_S_MOST || (figures_quick(f) && (hz != 1024 || n > 1000))) {
+                continue;
+            }
+            figures_say(f, "%u partitions at %u Hz", n, hz);
+            scale_run_paced(&run);
+            paced_row(table, n, hz, &run);
+            bars(f, n, hz, &run);
+        }
+    }
+    figures_note(f, "more than %u ticks a second in all are not tried: no thread can raise them",
+                 TICKS_PER_S_MOST);
+}
+
+/* ---- the supervised ones ---- */
+
+static void supervised(struct figures *f, double seconds)
+{
+    struct figures_table *table = figures_add_table(
+        f, "scale-supervised", "Supervised partitions at 1024 Hz, whose ticks come from elsewhere",
+        "partitions", "CPU %", "wake-ups/s", "raised/s", "lost", NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(partitions); i++) {
+        struct scale_run run = {.partitions = partitions[i], .hz = 1024, .seconds = seconds};
+        if ((figures_quick(f) || only_supervised) && partitions[i] != 1000) {
+            continue;
+        }
+        figures_say(f, "%u supervised partitions", partitions[i]);
+        scale_run_supervised(&run);
+        figures_number(table, partitions[i], 0);
+        figures_number(table, run.cpu_share * 100, 2);
+        figures_number(table, (double)run.wakeups / run.seconds, 0);
+        figures_number(table, (double)run.injected / run.seconds, 0);
+        figures_number(table, (double)run.lost, 0);
+        if (partitions[i] == 1000) {
+            figures_bar(f, "1000 supervised partitions, % of one CPU", run.cpu_share * 100, 2);
+        }
+    }
+}
+
+/* ---- memory ---- */
+
+static void memory(struct figures *f)
+{
+    struct figures_table *table =
+        figures_add_table(f, "scale-memory", "Memory of hvtimerd, with partitions of the model",
+                          "partitions", "RSS KiB", "bar KiB", NULL);
+
+    for (guint i = 0; i < G_N_ELEMENTS(partitions); i++) {
+        if ((figures_quick(f) || only_supervised) && partitions[i] != 1000) {
+            continue;
+        }
+        figures_say(f, "hvtimerd with %u partitions", partitions[i]);
+        double kib = scale_memory_kib(partitions[i]);
+        double bar = 32 * 1024 + 4.0 * partitions[i];
+        g_autofree char *what =
+            g_strdup_printf("RSS with %u partitions, of 32 MiB + 4 KiB each", partitions[i]);
+        figures_number(table, partitions[i], 0);
+        figures_number(table, kib, 0);
+        figures_number(table, bar, 0);
+        figures_bar(f, what, kib / bar, 1);
+    }
+}
+
+static const GOptionEntry options[] = {
+    {"partitions", 0, 0, G_OPTION_ARG_INT, &only, "Only so many of them, paced, at 1024 Hz", "N"},
+    {"supervised", 0, 0, G_OPTION_ARG_NONE, &only_supervised, "Only the supervised ones", NULL},
+    G_OPTION_ENTRY_NULL,
 };
-
-static void on_event(enum engine_event event, gpointer user_data)
-{
-    struct partition_run *run = user_data;
-
-    if (event == ENGINE_REMOVED) {
-        run->model->ops->free(run->model);
-    }
-}
-
-static double cpu_seconds(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static double eventfd_write_ns(void)
-{
-    enum { WRITES = 1000000 };
-    int fd = eventfd(0, EFD_CLOEXEC);
-    double before = cpu_seconds();
-
-    for (int i = 0; i < WRITES; i++) {
-        eventfd_write(fd, 1);
-    }
-    close(fd);
-    return (cpu_seconds() - before) / WRITES * 1e9;
-}
-
-static gboolean quit(gpointer loop)
-{
-    g_main_loop_quit(loop);
-    return G_SOURCE_REMOVE;
-}
-
-static void wait_seconds(unsigned seconds)
-{
-    g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-
-    g_timeout_add_seconds(seconds, quit, loop);
-    g_main_loop_run(loop);
-}
-
-struct totals {
-    uint64_t due, taken, left_out, late_p99_max_ns;
-};
-
-/* What is in the backlog or in flight at the stop was not taken, but not lost either. */
-static void add_up(struct totals *totals, struct partition_run *run)
-{
-    struct engine_reading reading;
-
-    engine_read(run->timer, &reading);
-    totals->due += reading.ticks.due;
-    totals->left_out += reading.ticks.backlog + reading.ticks.in_flight;
-    totals->taken += injector_model_taken(run->model);
-    totals->late_p99_max_ns = MAX(totals->late_p99_max_ns, reading.lateness.p99_ns);
-}
-
-static struct engine *start(struct partition_run *runs, unsigned n)
-{
-    static const struct ticker_policy policy = TICKER_POLICY_DEFAULT;
-    struct engine_config config = {.priority = 50, .cpu = 0, .lock_memory = TRUE, .timers = n};
-    struct period period = {1953125, 2}; /* 1/1024 s */
-    g_autoptr(GError) error = NULL;
-    struct engine *engine = engine_new(&config, &error);
-
-    if (engine == NULL) {
-        g_printerr("bench-engine: %s\n", error->message);
-        exit(EXIT_FAILURE);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        runs[i].model = injector_model_new();
-        runs[i].timer = engine_add(engine, runs[i].model, &policy, NULL, on_event, &runs[i]);
-        engine_start(runs[i].timer, engine_clock(), period);
-        g_usleep((gulong)g_random_int_range(0, 20)); /* phases of their own */
-    }
-    return engine;
-}
 
 int main(int argc, char **argv)
 {
-    unsigned n = argc > 1 ? (unsigned)atoi(argv[1]) : 1000;
-    unsigned seconds = argc > 2 ? (unsigned)atoi(argv[2]) : 10;
-    g_autofree struct partition_run *runs = g_new0(struct partition_run, n);
-    struct totals totals = {0};
-    double write_ns = eventfd_write_ns();
-    double before = cpu_seconds();
-    struct engine *engine = start(runs, n);
+    struct figures *f =
+        figures_new("scale", "what partitions cost, from 1 to 4000", options, argc, argv);
+    double seconds = figures_quick(f) ? 1 : 5;
 
-    wait_seconds(seconds);
-    double used = cpu_seconds() - before;
-    for (unsigned i = 0; i < n; i++) {
-        add_up(&totals, &runs[i]);
+    if (!only_supervised) {
+        paced(f, seconds);
     }
-    uint64_t taken = totals.taken + totals.left_out;
-    uint64_t lost = totals.due > taken ? totals.due - taken : 0;
-    g_print("partitions         %u at 1024 Hz for %u s, on CPU 0\n", n, seconds);
-    g_print("ticks due          %" G_GUINT64_FORMAT "\n", totals.due);
-    g_print("ticks lost         %" G_GUINT64_FORMAT "\n", lost);
-    g_print("lateness p99       %.0f us (the worst partition's)\n",
-            (double)totals.late_p99_max_ns / 1e3);
-    g_print("CPU                %.0f %% of one\n", used / seconds * 100);
-    g_print("CPU per tick       %.0f ns\n", used / (double)totals.due * 1e9);
-    g_print("an eventfd write   %.0f ns\n", write_ns);
-    engine_free(engine);
-    return lost == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (only == 0) {
+        supervised(f, seconds);
+    }
+    if (only == 0 && !only_supervised) {
+        memory(f);
+    }
+    return figures_finish(f);
 }

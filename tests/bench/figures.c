@@ -316,7 +316,7 @@ static json_object *machine_json(void)
 static json_object *section_json(const struct figures *f)
 {
     json_object *object = json_object_new_object(), *tables = json_object_new_object(),
-         *bars = json_object_new_array(), *notes = json_object_new_array();
+                *bars = json_object_new_array(), *notes = json_object_new_array();
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *date = g_date_time_format_iso8601(now);
 

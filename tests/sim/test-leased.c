@@ -29,7 +29,8 @@ static void start(struct sim *sim, struct period period, uint64_t tick_ns)
     struct supervisor_clock clock = {.hz = NS_PER_S * period.denominator,
                                      .shortest = 1,
                                      .own_length = tick_ns * period.denominator,
-                                     .restarts = TRUE};
+                                     .restarts = TRUE,
+                                     .quiet = TRUE};
 
     *sim = (struct sim){.period = period, .tick_ns = tick_ns, .now = STARTED, .late_us = 200};
     sim->next_tick = STARTED + tick_ns;
@@ -150,7 +151,8 @@ static void test_stalls(gconstpointer data)
 /* Another period: what is missing is still missing, in time. */
 static void test_another_period(void)
 {
-    struct supervisor_clock clock = {.hz = 3 * NS_PER_S, .shortest = 1, .restarts = TRUE};
+    struct supervisor_clock clock = {
+        .hz = 3 * NS_PER_S, .shortest = 1, .restarts = TRUE, .quiet = TRUE};
     struct sim sim;
 
     start(&sim, (struct period){1000000, 1}, 1000000);
@@ -171,7 +173,8 @@ static void test_another_period(void)
  * at most what came since. */
 static void test_taken_meanwhile(void)
 {
-    struct supervisor_clock clock = {.hz = NS_PER_S, .shortest = 1, .restarts = TRUE};
+    struct supervisor_clock clock = {
+        .hz = NS_PER_S, .shortest = 1, .restarts = TRUE, .quiet = TRUE};
     struct sim sim;
 
     start(&sim, (struct period){100000000, 1}, 100000000);
