@@ -4,6 +4,7 @@
 
 #include "daemon/config-domains.h"
 #include "daemon/config-keys.h"
+#include "daemon/engine.h"
 #include "daemon/metrics-server.h"
 #include <inttypes.h>
 #include <sched.h>
@@ -83,6 +84,8 @@ static gboolean read_metrics_listen(const struct config_key *key, const char *wh
 static const struct config_key engine_keys[] = {
     {"priority", config_read_integer, FIELD(engine_priority), .min = 0, .max = 99},
     {"cpu", config_read_integer, FIELD(engine_cpu), .min = -1, .max = CPU_SETSIZE - 1},
+    {"threads", config_read_integer, FIELD(engine_threads), .min = 1, .max = ENGINE_THREADS_MAX},
+    {"window_us", config_read_integer, FIELD(engine_window_us), .min = 0, .max = 1000},
     {"lock_memory", config_read_boolean, FIELD(lock_memory)},
 };
 static const struct config_table engine_table = CONFIG_TABLE(engine_keys);
@@ -131,6 +134,8 @@ struct config *config_new_default(void)
     *config = (struct config){
         .engine_priority = 50,
         .engine_cpu = -1,
+        .engine_threads = 1,
+        .engine_window_us = 50,
         .lock_memory = TRUE,
         .period = {.period_min = 1000, .period_max = 36000000000},
         .partitions = 4096,

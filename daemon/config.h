@@ -31,6 +31,8 @@ struct config {
     /* "engine" */
     int engine_priority;  /* SCHED_FIFO 1 to 99; 0: ordinary scheduling */
     int engine_cpu;       /* the one CPU it runs on; -1: any */
+    int engine_threads;   /* 1 to ENGINE_THREADS_MAX */
+    int engine_window_us; /* a wake-up may be late by so much, to serve several timers at once */
     gboolean lock_memory; /* mlockall() */
     /* "limits" */
     struct partition_limits period; /* "period_min", "period_max": units of 100 ns */

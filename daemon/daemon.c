@@ -62,6 +62,7 @@ static gboolean on_terminate(gpointer user_data)
 static gboolean needs_restart(const struct config *a, const struct config *b)
 {
     return a->engine_priority != b->engine_priority || a->engine_cpu != b->engine_cpu ||
+           a->engine_threads != b->engine_threads || a->engine_window_us != b->engine_window_us ||
            a->lock_memory != b->lock_memory || a->partitions != b->partitions ||
            !g_str_equal(a->state_directory, b->state_directory) ||
            !g_str_equal(a->libvirt, b->libvirt);
@@ -112,12 +113,12 @@ static void on_bus_state(const GError *error, gpointer user_data)
     }
 }
 
-/* What changes is on disk before the caller hears that it was done. */
+/* No caller waits for a disk. */
 static void on_guest(G_GNUC_UNUSED struct guest *guest, gpointer user_data)
 {
     struct daemon *daemon = user_data;
 
-    state_save(daemon->state, daemon->manager);
+    state_save_soon(daemon->state, daemon->manager);
 }
 
 static gboolean start_engine(struct daemon *daemon, GError **error)
@@ -125,6 +126,8 @@ static gboolean start_engine(struct daemon *daemon, GError **error)
     const struct config *config = daemon->config;
     struct engine_config engine = {.priority = config->engine_priority,
                                    .cpu = config->engine_cpu,
+                                   .threads = (unsigned)config->engine_threads,
+                                   .window_us = (unsigned)config->engine_window_us,
                                    .lock_memory = config->lock_memory,
                                    .timers = config->partitions,
                                    .ticks_file = state_ticks_file(daemon->state)};

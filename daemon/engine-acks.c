@@ -15,7 +15,7 @@
 
 #define HEARD 256
 
-void engine_acks_add(struct engine *e, struct engine_timer *t)
+void engine_acks_add(struct engine_thread *e, struct engine_timer *t)
 {
     struct epoll_event edge = {.events = EPOLLIN | EPOLLET, .data.ptr = t};
     struct epoll_event level = {.events = 0, .data.ptr = t};
@@ -25,7 +25,7 @@ void engine_acks_add(struct engine *e, struct engine_timer *t)
                   epoll_ctl(e->ack_epoll_fd, EPOLL_CTL_ADD, fd, &edge) == 0;
 }
 
-void engine_acks_remove(struct engine *e, struct engine_timer *t)
+void engine_acks_remove(struct engine_thread *e, struct engine_timer *t)
 {
     if (t->in_epoll) {
         epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, t->injector->ack_fd, NULL);
@@ -34,7 +34,7 @@ void engine_acks_remove(struct engine *e, struct engine_timer *t)
 }
 
 /* Each descriptor is told of once a call, however often a VMM writes to it. */
-static int hear_some(struct engine *e)
+static int hear_some(struct engine_thread *e)
 {
     struct epoll_event events[HEARD];
     int n = epoll_wait(e->ack_epoll_fd, events, HEARD, 0);
@@ -47,7 +47,7 @@ static int hear_some(struct engine *e)
     return n;
 }
 
-static bool hear(struct engine *e, const struct engine_timer *t)
+static bool hear(struct engine_thread *e, const struct engine_timer *t)
 {
     for (unsigned calls = 0; !t->acked && calls <= e->capacity / HEARD; calls++) {
         if (hear_some(e) < HEARD) {
@@ -57,7 +57,7 @@ static bool hear(struct engine *e, const struct engine_timer *t)
     return t->acked;
 }
 
-static uint64_t heard(struct engine *e, struct engine_timer *t)
+static uint64_t heard(struct engine_thread *e, struct engine_timer *t)
 {
     uint64_t n = hear(e, t);
 
@@ -65,7 +65,7 @@ static uint64_t heard(struct engine *e, struct engine_timer *t)
     return n;
 }
 
-void engine_acks_take(struct engine *e, struct engine_timer *t, uint64_t now)
+void engine_acks_take(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     struct ticker *ticker = &t->now.ticker;
     const struct injector_ops *ops = t->injector->ops;
@@ -81,7 +81,7 @@ void engine_acks_take(struct engine *e, struct engine_timer *t, uint64_t now)
 
 /* The descriptor's count still has all that was heard of by its edges. It is read, so that only
  * what comes from here on wakes the engine up; and what comes just before that is in it on top. */
-static bool has_come(struct engine *e, struct engine_timer *t)
+static bool has_come(struct engine_thread *e, struct engine_timer *t)
 {
     if (!hear(e, t)) {
         t->acked = t->injector->ops->acknowledged(t->injector, engine_clock()) > t->heard;
@@ -90,7 +90,7 @@ static bool has_come(struct engine *e, struct engine_timer *t)
     return t->acked;
 }
 
-bool engine_acks_await(struct engine *e, struct engine_timer *t)
+bool engine_acks_await(struct engine_thread *e, struct engine_timer *t)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.ptr = t};
 

@@ -22,7 +22,7 @@
 
 /* The ring has room for the two events of every timer that must arrive; of the others, which
  * only inform, one that finds it half full is left out. */
-bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind)
+bool engine_tell(struct engine_thread *e, struct engine_timer *t, enum engine_event kind)
 {
     bool must = kind == ENGINE_HELD || kind == ENGINE_REMOVED;
 
@@ -49,7 +49,7 @@ static void inject(struct engine_timer *t, uint64_t now)
 /* A tick that waits for so long is raised once more. One that is pending merges with it; but a KVM
  * that lost its way to the vCPU, or its EOI on the way back, would stop the guest's ticks for ever.
  */
-static void nudge(struct engine *e, struct engine_timer *t, uint64_t now)
+static void nudge(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     if (t->injector->ops->inject(t->injector, now)) {
         t->now.ticker.counts.injected++;
@@ -62,8 +62,8 @@ static void nudge(struct engine *e, struct engine_timer *t, uint64_t now)
 }
 
 /* Returns when to look again, if no acknowledgement comes before. */
-static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *t, uint64_t now,
-                                         uint64_t when)
+static uint64_t wait_for_acknowledgement(struct engine_thread *e, struct engine_timer *t,
+                                         uint64_t now, uint64_t when)
 {
     const struct ticker *ticker = &t->now.ticker;
     uint64_t patience_ends = ticker->unanswered_ns + t->patience_ns;
@@ -89,7 +89,7 @@ static uint64_t wait_for_acknowledgement(struct engine *e, struct engine_timer *
 }
 
 /* Held back, for a change of the route: waits until none is in flight. */
-static uint64_t act_held(struct engine *e, struct engine_timer *t)
+static uint64_t act_held(struct engine_thread *e, struct engine_timer *t)
 {
     t->now.unwatched = true;
     if (t->now.ticker.counts.in_flight > 0) {
@@ -107,7 +107,7 @@ static uint64_t act_held(struct engine *e, struct engine_timer *t)
 }
 
 /* Does what can be done now; returns when to look again. */
-static uint64_t act(struct engine *e, struct engine_timer *t, uint64_t now)
+static uint64_t act(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     struct ticker *ticker = &t->now.ticker;
     uint64_t when;
@@ -127,7 +127,7 @@ static uint64_t act(struct engine *e, struct engine_timer *t, uint64_t now)
     return action == TICKER_WAIT_ACK ? wait_for_acknowledgement(e, t, now, when) : when;
 }
 
-static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint64_t skipped,
+static void tell_what_was_noticed(struct engine_thread *e, struct engine_timer *t, uint64_t skipped,
                                   bool feedback_lost)
 {
     const struct ticker *ticker = &t->now.ticker;
@@ -149,7 +149,7 @@ static void tell_what_was_noticed(struct engine *e, struct engine_timer *t, uint
 }
 
 /* Returns when to look again. */
-static uint64_t pace(struct engine *e, struct engine_timer *t, uint64_t now)
+static uint64_t pace(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     uint64_t skipped = t->now.ticker.counts.skipped;
     bool feedback_lost = t->now.ticker.feedback_lost;
@@ -160,7 +160,7 @@ static uint64_t pace(struct engine *e, struct engine_timer *t, uint64_t now)
     return act(e, t, now);
 }
 
-static void serve(struct engine *e, struct engine_timer *t)
+static void serve(struct engine_thread *e, struct engine_timer *t)
 {
     ticks_slot_begin(t->slot);
     deadlines_set(&e->deadlines, t->slot_number,
@@ -170,7 +170,7 @@ static void serve(struct engine *e, struct engine_timer *t)
 
 /* ---- commands ---- */
 
-static void add(struct engine *e, struct engine_timer *t)
+static void add(struct engine_thread *e, struct engine_timer *t)
 {
     const struct injector *injector = t->injector;
 
@@ -185,14 +185,14 @@ static void add(struct engine *e, struct engine_timer *t)
     deadlines_add(&e->deadlines, t->slot_number, TICKER_NEVER);
 }
 
-static void remove_timer(struct engine *e, struct engine_timer *t)
+static void remove_timer(struct engine_thread *e, struct engine_timer *t)
 {
     engine_acks_remove(e, t);
     deadlines_remove(&e->deadlines, t->slot_number);
     engine_tell(e, t, ENGINE_REMOVED); /* the last that is done with it */
 }
 
-static void release(struct engine *e, struct engine_timer *t, unsigned unseen, uint64_t now)
+static void release(struct engine_thread *e, struct engine_timer *t, unsigned unseen, uint64_t now)
 {
     t->held = t->held_told = false;
     if (unseen > 0) {
@@ -203,7 +203,7 @@ static void release(struct engine *e, struct engine_timer *t, unsigned unseen, u
     ticker_unblocked(&t->now.ticker, now);
 }
 
-static void obey_paced(struct engine *e, struct engine_timer *t, const struct command *c,
+static void obey_paced(struct engine_thread *e, struct engine_timer *t, const struct command *c,
                        uint64_t now)
 {
     switch (c->kind) {
@@ -236,7 +236,7 @@ static void obey_paced(struct engine *e, struct engine_timer *t, const struct co
     }
 }
 
-static void obey(struct engine *e, const struct command *c)
+static void obey(struct engine_thread *e, const struct command *c)
 {
     struct engine_timer *t = c->timer;
 
@@ -268,7 +268,7 @@ static void obey(struct engine *e, const struct command *c)
     serve(e, t);
 }
 
-static void obey_commands(struct engine *e)
+static void obey_commands(struct engine_thread *e)
 {
     uint32_t index;
 
@@ -289,18 +289,18 @@ static void prefetch(const void *memory, unsigned size)
 
 /* A thousand supervised ones are looked at one after the other, and none since long: while one is,
  * what the next one needs comes into the cache. */
-static void prefetch_next(const struct engine *e)
+static void prefetch_next(const struct engine_thread *e)
 {
     uint32_t next = deadlines_second(&e->deadlines);
 
     if (next != DEADLINES_NONE && e->by_slot[next].supervisor != NULL) {
-        prefetch(e->by_slot[next].timer, offsetof(struct engine_timer, engine));
+        prefetch(e->by_slot[next].timer, offsetof(struct engine_timer, thread));
         prefetch(ticks_file_slot(e->ticks, next), sizeof(struct ticks_slot));
         prefetch(e->by_slot[next].supervisor, offsetof(struct supervisor, phase));
     }
 }
 
-static void serve_what_is_due(struct engine *e)
+static void serve_what_is_due(struct engine_thread *e)
 {
     uint64_t now = 0;
 
@@ -315,7 +315,7 @@ static void serve_what_is_due(struct engine *e)
 }
 
 /* One that has the next while to itself is not kept waiting. */
-static uint64_t next_wakeup(const struct engine *e)
+static uint64_t next_wakeup(const struct engine_thread *e)
 {
     const struct deadlines *d = &e->deadlines;
     uint32_t second = deadlines_second(d);
@@ -328,7 +328,7 @@ static uint64_t next_wakeup(const struct engine *e)
     return shared ? first + e->window_ns : first;
 }
 
-static void arm(struct engine *e)
+static void arm(struct engine_thread *e)
 {
     uint64_t deadline = next_wakeup(e);
 
@@ -345,7 +345,7 @@ static void arm(struct engine *e)
 }
 
 /* Commands come last: one of them may remove a timer that an event in @events points to. */
-static void wake_up(struct engine *e, const struct epoll_event *events, int n)
+static void wake_up(struct engine_thread *e, const struct epoll_event *events, int n)
 {
     bool commands = false;
 
@@ -369,7 +369,7 @@ static void wake_up(struct engine *e, const struct epoll_event *events, int n)
 }
 
 /* Once a round, so that what kept this one busy is part of the answer. */
-static void answer(struct engine *e)
+static void answer(struct engine_thread *e)
 {
     uint64_t pinged = atomic_load_explicit(&e->pinged_ns, memory_order_relaxed);
 
@@ -381,7 +381,7 @@ static void answer(struct engine *e)
 
 void *engine_loop(void *data)
 {
-    struct engine *e = data;
+    struct engine_thread *e = data;
     struct epoll_event events[64];
 
     while (!atomic_load_explicit(&e->quit, memory_order_acquire)) {

@@ -68,7 +68,7 @@ struct engine_timer {
     uint64_t own_before;
 
     /* The main loop's. */
-    struct engine *engine;
+    struct engine_thread *thread;
     uint64_t started_ns; /* of the injector, as the engine was told */
     engine_event_func event;
     gpointer user_data;
@@ -84,12 +84,15 @@ struct by_slot {
 
 #define COMMANDS 1024u
 
-struct engine {
+/* Each has timers of its own, and knows of no other. */
+struct engine_thread {
     /* Constant while the thread runs. */
+    struct engine *engine;
     pthread_t thread;
     int epoll_fd, ack_epoll_fd, timer_fd, command_fd, event_fd;
     unsigned capacity;
     uint64_t window_ns; /* by so much a wake-up may be late, to serve several timers */
+    struct ticks_file *ticks;
     struct command commands[COMMANDS];
     struct event *events;
 
@@ -107,15 +110,38 @@ struct engine {
 
     /* The main loop's. */
     unsigned timers;
-    unsigned *free_slots; /* the first capacity - timers of them */
-    struct ticks_file *ticks;
     guint event_source;
 };
 
+/* The main loop's. */
+struct engine {
+    struct engine_thread *threads[ENGINE_THREADS_MAX];
+    unsigned n_threads; /* that run */
+    unsigned capacity, timers;
+    unsigned *free_slots; /* the first capacity - timers of them */
+    struct ticks_file *ticks;
+};
+
+/* ---- engine-thread.c: its life, main loop ---- */
+
+/* Starts one on @cpu (-1: any), as engine_new() does. NULL with @error. */
+struct engine_thread *engine_thread_new(struct engine *engine, const struct engine_config *config,
+                                        int cpu, GError **error);
+/* Has its loop go round. */
+void engine_thread_ping(struct engine_thread *e);
+/* Ends it; its events are still to be dispatched. */
+void engine_thread_join(struct engine_thread *e);
+void engine_thread_free(struct engine_thread *e);
+
+/* ---- engine.c, main loop ---- */
+
+/* All events that wait; those of one thread. */
+void engine_drain_events(struct engine_thread *e);
+
 /* Engine thread: an event for the main loop; false: it has to wait, as there are too many. */
-bool engine_tell(struct engine *e, struct engine_timer *t, enum engine_event kind);
+bool engine_tell(struct engine_thread *e, struct engine_timer *t, enum engine_event kind);
 /* Engine thread: looks at a supervised timer; returns when to look again. */
-uint64_t engine_supervise(struct engine *e, struct engine_timer *t);
+uint64_t engine_supervise(struct engine_thread *e, struct engine_timer *t);
 /* Engine thread: the last look. */
 void engine_end_supervised(struct engine_timer *t);
 /* Engine thread: a command that means something to the supervisor. */
@@ -124,13 +150,13 @@ void engine_obey_supervised(struct engine_timer *t, const struct command *c);
 /* ---- engine-acks.c ---- */
 
 /* Engine thread: of a paced timer. */
-void engine_acks_add(struct engine *e, struct engine_timer *t);
-void engine_acks_remove(struct engine *e, struct engine_timer *t);
+void engine_acks_add(struct engine_thread *e, struct engine_timer *t);
+void engine_acks_remove(struct engine_thread *e, struct engine_timer *t);
 /* Tells the ticker if the tick in flight was taken. */
-void engine_acks_take(struct engine *e, struct engine_timer *t, uint64_t now);
+void engine_acks_take(struct engine_thread *e, struct engine_timer *t, uint64_t now);
 /* The next acknowledgement wakes the engine up, if the injector has a descriptor; TRUE: no need, it
  * has just come. */
-bool engine_acks_await(struct engine *e, struct engine_timer *t);
+bool engine_acks_await(struct engine_thread *e, struct engine_timer *t);
 
-/* The thread: @data is the engine. When it ends, every command has been obeyed. */
+/* The thread: @data is its struct engine_thread. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);

@@ -34,7 +34,7 @@ static void publish(struct engine_timer *t)
     t->now.unwatched = false;
 }
 
-static void tell_what_was_found(struct engine *e, struct engine_timer *t, uint64_t now)
+static void tell_what_was_found(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     const struct supervisor *s = t->supervisor;
 
@@ -51,7 +51,7 @@ static void tell_what_was_found(struct engine *e, struct engine_timer *t, uint64
     }
 }
 
-static void tell_what_was_skipped(struct engine *e, struct engine_timer *t, uint64_t before)
+static void tell_what_was_skipped(struct engine_thread *e, struct engine_timer *t, uint64_t before)
 {
     const struct supervisor *s = t->supervisor;
 
@@ -66,7 +66,7 @@ static void tell_what_was_skipped(struct engine *e, struct engine_timer *t, uint
 
 /* No tick of ours is ever waited for: the timer's own go on anyway. They are not looked at: those
  * that come now may be of another period, which is told at the release. */
-static uint64_t hold(struct engine *e, struct engine_timer *t)
+static uint64_t hold(struct engine_thread *e, struct engine_timer *t)
 {
     if (!t->held_told) {
         t->held_told = true;
@@ -83,7 +83,7 @@ static void count_own_from_here(struct engine_timer *t, uint64_t now)
 
 /* A leased timer whose own ticks stay away, though ours may be taken, may be another's by now. A
  * guest that is kept from running looks the same, so this is asked ever more seldom. */
-static void tell_what_stays_away(struct engine *e, struct engine_timer *t, uint64_t now)
+static void tell_what_stays_away(struct engine_thread *e, struct engine_timer *t, uint64_t now)
 {
     const struct supervisor *s = t->supervisor;
     uint64_t own = s->counts.acknowledged - s->counts.injected - t->own_before;
@@ -132,7 +132,7 @@ static uint64_t look(struct engine_timer *t)
     return now;
 }
 
-uint64_t engine_supervise(struct engine *e, struct engine_timer *t)
+uint64_t engine_supervise(struct engine_thread *e, struct engine_timer *t)
 {
     struct supervisor *s = t->supervisor;
     uint64_t over_limit = s->over_limit;

@@ -3,20 +3,12 @@
 #include "daemon/engine-private.h"
 
 #include <errno.h>
-#include <gio/gio.h>
-#include <glib-unix.h>
-#include <limits.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/timerfd.h>
 #include <time.h>
-#include <unistd.h>
 
-/* The loop needs a few KiB; the default of 8 MiB would all be locked. */
-#define STACK_SIZE (256 * 1024)
 /* How long the engine may leave a full queue of commands unread before it counts as dead. */
 #define DEAD_AFTER_US (2 * G_USEC_PER_SEC)
 
@@ -30,8 +22,9 @@ uint64_t engine_clock(void)
 
 /* ---- commands ---- */
 
-static void post(struct engine *e, const struct command *command)
+static void post(struct engine_timer *timer, const struct command *command)
 {
+    struct engine_thread *e = timer->thread;
     gint64 deadline = g_get_monotonic_time() + DEAD_AFTER_US;
 
     while (ring_room(&e->command_ring) == 0) {
@@ -47,7 +40,7 @@ static void post(struct engine *e, const struct command *command)
 
 static void post_simple(struct engine_timer *timer, enum command_kind kind)
 {
-    post(timer->engine, &(struct command){.kind = kind, .timer = timer});
+    post(timer, &(struct command){.kind = kind, .timer = timer});
 }
 
 static struct supervisor *new_supervisor(const struct engine_timer *timer,
@@ -73,6 +66,20 @@ static struct supervisor *new_supervisor(const struct engine_timer *timer,
     return s;
 }
 
+/* The one that has the fewest. */
+static struct engine_thread *choose_thread(struct engine *engine)
+{
+    struct engine_thread *chosen = engine->threads[0];
+
+    for (unsigned i = 1; i < engine->n_threads; i++) {
+        if (engine->threads[i]->timers < chosen->timers) {
+            chosen = engine->threads[i];
+        }
+    }
+    chosen->timers++;
+    return chosen;
+}
+
 struct engine_timer *engine_add(struct engine *engine, struct injector *injector,
                                 const struct ticker_policy *policy, const struct engine_past *past,
                                 engine_event_func event, gpointer user_data)
@@ -82,7 +89,7 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
     }
     struct engine_timer *timer = g_new0(struct engine_timer, 1);
     timer->injector = injector;
-    timer->engine = engine;
+    timer->thread = choose_thread(engine);
     timer->event = event;
     timer->user_data = user_data;
     timer->patience_ns = ENGINE_PATIENCE_NS;
@@ -113,7 +120,7 @@ void engine_remove(struct engine_timer *timer)
 
 void engine_start(struct engine_timer *timer, uint64_t now, struct period period)
 {
-    post(timer->engine,
+    post(timer,
          &(struct command){.kind = COMMAND_START, .timer = timer, .now = now, .period = period});
 }
 
@@ -144,8 +151,7 @@ void engine_reset_backlog(struct engine_timer *timer)
 
 void engine_set_policy(struct engine_timer *timer, const struct ticker_policy *policy)
 {
-    post(timer->engine,
-         &(struct command){.kind = COMMAND_SET_POLICY, .timer = timer, .policy = *policy});
+    post(timer, &(struct command){.kind = COMMAND_SET_POLICY, .timer = timer, .policy = *policy});
 }
 
 void engine_hold(struct engine_timer *timer)
@@ -165,7 +171,7 @@ void engine_release(struct engine_timer *timer, unsigned unseen)
         command.length = injector->length;
         command.started_ns = injector->started_ns;
     }
-    post(timer->engine, &command);
+    post(timer, &command);
 }
 
 unsigned engine_slot(const struct engine_timer *timer)
@@ -180,25 +186,40 @@ unsigned engine_timers(const struct engine *engine)
 
 void engine_ping(struct engine *engine)
 {
-    atomic_store_explicit(&engine->pinged_ns, engine_clock(), memory_order_relaxed);
-    eventfd_write(engine->command_fd, 1);
+    for (unsigned i = 0; i < engine->n_threads; i++) {
+        engine_thread_ping(engine->threads[i]);
+    }
+}
+
+static uint64_t answer_ns(struct engine_thread *e)
+{
+    uint64_t answered = atomic_load_explicit(&e->answered_ns, memory_order_acquire);
+
+    return answered != 0 && answered == atomic_load_explicit(&e->pinged_ns, memory_order_relaxed)
+               ? atomic_load_explicit(&e->answer_ns, memory_order_relaxed)
+               : ENGINE_NO_ANSWER;
 }
 
 uint64_t engine_answer_ns(struct engine *engine)
 {
-    uint64_t answered = atomic_load_explicit(&engine->answered_ns, memory_order_acquire);
+    uint64_t slowest = 0;
 
-    return answered != 0 &&
-                   answered == atomic_load_explicit(&engine->pinged_ns, memory_order_relaxed)
-               ? atomic_load_explicit(&engine->answer_ns, memory_order_relaxed)
-               : ENGINE_NO_ANSWER;
+    for (unsigned i = 0; i < engine->n_threads; i++) {
+        slowest = MAX(slowest, answer_ns(engine->threads[i]));
+    }
+    return slowest;
 }
 
 /* ---- figures ---- */
 
 void engine_read_wakeups(struct engine *engine, struct lateness_reading *ret_reading)
 {
-    lateness_read(&engine->wakeups, ret_reading);
+    struct lateness all = {0};
+
+    for (unsigned i = 0; i < engine->n_threads; i++) {
+        lateness_add(&all, &engine->threads[i]->wakeups);
+    }
+    lateness_read(&all, ret_reading);
 }
 
 void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
@@ -228,19 +249,21 @@ void engine_read(struct engine_timer *timer, struct engine_reading *ret_reading)
 
 /* ---- events ---- */
 
-static void dispatch(struct engine *e, const struct event *event)
+static void dispatch(struct engine_thread *e, const struct event *event)
 {
     struct engine_timer *timer = event->timer;
+    struct engine *engine = e->engine;
 
     timer->event(event->kind, timer->user_data);
     if (event->kind == ENGINE_REMOVED) {
-        e->free_slots[e->capacity - e->timers--] = timer->slot_number;
+        engine->free_slots[engine->capacity - engine->timers--] = timer->slot_number;
+        e->timers--;
         g_free(timer->supervisor);
         g_free(timer);
     }
 }
 
-static void drain_events(struct engine *e)
+void engine_drain_events(struct engine_thread *e)
 {
     uint32_t index;
 
@@ -249,15 +272,6 @@ static void drain_events(struct engine *e)
         ring_consume(&e->event_ring);
         dispatch(e, &event);
     }
-}
-
-static gboolean on_events(gint fd, G_GNUC_UNUSED GIOCondition condition, gpointer user_data)
-{
-    eventfd_t ignored;
-
-    eventfd_read(fd, &ignored);
-    drain_events(user_data);
-    return G_SOURCE_CONTINUE;
 }
 
 /* ---- life ---- */
@@ -272,136 +286,49 @@ static void lock_memory(void)
     }
 }
 
-static int create_thread(struct engine *e, int priority, int cpu)
+static gboolean start_threads(struct engine *engine, const struct engine_config *config,
+                              GError **error)
 {
-    pthread_attr_t attr;
-    struct sched_param param = {.sched_priority = priority};
-    cpu_set_t cpus;
+    unsigned n = CLAMP(config->threads, 1, ENGINE_THREADS_MAX);
 
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK_SIZE);
-    if (priority > 0) {
-        pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-        pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
-        pthread_attr_setschedparam(&attr, &param);
-    }
-    if (cpu >= 0) {
-        CPU_ZERO(&cpus);
-        CPU_SET((size_t)cpu, &cpus);
-        pthread_attr_setaffinity_np(&attr, sizeof cpus, &cpus);
-    }
-    int result = pthread_create(&e->thread, &attr, engine_loop, e);
-    pthread_attr_destroy(&attr);
-    return result;
-}
-
-/* Tries what was asked for, then without the CPU, then without real-time priority. */
-static int start_thread(struct engine *e, int priority, int cpu)
-{
-    int result = create_thread(e, priority, cpu);
-
-    if (result == EINVAL && cpu >= 0) {
-        g_warning("the engine can't run on CPU %d (not there, or not allowed): it runs on any; "
-                  "set engine.cpu to a CPU of this host",
-                  cpu);
-        cpu = -1;
-        result = create_thread(e, priority, cpu);
-    }
-    if (result == EPERM && priority > 0) {
-        g_warning("SCHED_FIFO priority %d is not allowed, so ticks will be late when the host is "
-                  "busy: grant CAP_SYS_NICE or raise LimitRTPRIO",
-                  priority);
-        result = create_thread(e, 0, cpu);
-    }
-    return result;
-}
-
-static gboolean watch(struct engine *e, int *fd, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.ptr = fd};
-
-    return *fd >= 0 && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0;
-}
-
-static gboolean open_descriptors(struct engine *e)
-{
-    e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    e->ack_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-    e->command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return e->epoll_fd >= 0 && e->ack_epoll_fd >= 0 && e->event_fd >= 0 &&
-           watch(e, &e->timer_fd, EPOLLIN | EPOLLET) && /* never read: each expiry is an edge */
-           watch(e, &e->command_fd, EPOLLIN);
-}
-
-static void free_engine(struct engine *e)
-{
-    int fds[] = {e->epoll_fd, e->ack_epoll_fd, e->timer_fd, e->command_fd, e->event_fd};
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
-        if (fds[i] >= 0) {
-            close(fds[i]);
+    for (unsigned i = 0; i < n; i++) {
+        int cpu = config->cpu >= 0 ? config->cpu + (int)i : -1;
+        engine->threads[i] = engine_thread_new(engine, config, cpu, error);
+        if (engine->threads[i] == NULL) {
+            return FALSE;
         }
+        engine->n_threads++;
     }
-    ticks_file_free(e->ticks);
-    g_free(e->free_slots);
-    g_free(e->events);
-    g_free(e->by_slot);
-    deadlines_clear(&e->deadlines);
-    g_free(e);
-}
-
-static uint32_t power_of_two_from(uint32_t n)
-{
-    return n <= 1 ? 1 : 1u << (32 - __builtin_clz(n - 1));
+    return TRUE;
 }
 
 struct engine *engine_new(const struct engine_config *config, GError **error)
 {
-    struct engine *e = g_new0(struct engine, 1);
-    sigset_t all, before;
+    struct engine *engine = g_new0(struct engine, 1);
 
-    e->capacity = config->timers;
-    e->window_ns = config->window_us * UINT64_C(1000);
-    deadlines_init(&e->deadlines, config->timers);
-    e->by_slot = g_new0(struct by_slot, config->timers);
-    e->command_ring.size = COMMANDS;
-    e->event_ring.size = power_of_two_from(4 * config->timers);
-    e->events = g_new0(struct event, e->event_ring.size);
-    e->armed = TICKER_NEVER;
-    e->free_slots = g_new(unsigned, config->timers);
+    engine->capacity = config->timers;
+    engine->free_slots = g_new(unsigned, config->timers);
     for (unsigned i = 0; i < config->timers; i++) {
-        e->free_slots[i] = config->timers - 1 - i;
+        engine->free_slots[i] = config->timers - 1 - i;
     }
-    e->ticks = ticks_file_new(config->ticks_file, config->timers, error);
-    e->epoll_fd = e->ack_epoll_fd = e->timer_fd = e->command_fd = e->event_fd = -1;
-    if (e->ticks == NULL) {
-        free_engine(e);
-        return NULL;
-    }
-    if (!open_descriptors(e)) {
-        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
-                    "the engine's descriptors can't be opened: %s", g_strerror(errno));
-        free_engine(e);
-        return NULL;
-    }
-    if (config->lock_memory) {
+    engine->ticks = ticks_file_new(config->ticks_file, config->timers, error);
+    if (engine->ticks != NULL && config->lock_memory) {
         lock_memory();
     }
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main loop's */
-    int result = start_thread(e, config->priority, config->cpu);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result != 0) {
-        g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(result),
-                    "the engine's thread can't be started: %s", g_strerror(result));
-        free_engine(e);
+    if (engine->ticks == NULL || !start_threads(engine, config, error)) {
+        engine_free(engine);
         return NULL;
     }
-    pthread_setname_np(e->thread, "hvt-engine");
-    e->event_source = g_unix_fd_add(e->event_fd, G_IO_IN, on_events, e);
-    return e;
+    return engine;
+}
+
+static void remove_all(struct engine_thread *e)
+{
+    engine_drain_events(e);
+    for (unsigned i = 0; i < e->deadlines.size; i++) {
+        struct engine_timer *timer = e->by_slot[e->deadlines.heap[i].number].timer;
+        dispatch(e, &(struct event){ENGINE_REMOVED, timer});
+    }
 }
 
 void engine_free(struct engine *engine)
@@ -409,14 +336,12 @@ void engine_free(struct engine *engine)
     if (engine == NULL) {
         return;
     }
-    atomic_store_explicit(&engine->quit, true, memory_order_release);
-    engine_ping(engine);
-    pthread_join(engine->thread, NULL);
-    g_source_remove(engine->event_source);
-    drain_events(engine);
-    for (unsigned i = 0; i < engine->deadlines.size; i++) {
-        struct engine_timer *timer = engine->by_slot[engine->deadlines.heap[i].number].timer;
-        dispatch(engine, &(struct event){ENGINE_REMOVED, timer});
+    for (unsigned i = 0; i < engine->n_threads; i++) {
+        engine_thread_join(engine->threads[i]);
+        remove_all(engine->threads[i]);
+        engine_thread_free(engine->threads[i]);
     }
-    free_engine(engine);
+    g_clear_pointer(&engine->ticks, ticks_file_free);
+    g_free(engine->free_slots);
+    g_free(engine);
 }

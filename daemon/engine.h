@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The real-time thread that raises ticks, and what the main loop asks of it.
+ * The real-time threads that raise ticks, and what the main loop asks of it.
  *
  * All calls are the main loop's, but for engine_read(), which any thread may make. None waits
  * for the engine: commands go through a bounded queue and take effect within microseconds, in
@@ -17,9 +17,12 @@
 struct engine;
 struct engine_timer;
 
+#define ENGINE_THREADS_MAX 16u
+
 struct engine_config {
     int priority;           /* SCHED_FIFO, 1 to 99; 0: ordinary scheduling */
-    int cpu;                /* -1: any */
+    int cpu;                /* -1: any; else the first thread's, and the next ones' one after it */
+    unsigned threads;       /* 1 to ENGINE_THREADS_MAX; 0 is 1: each has its own timers */
     unsigned window_us;     /* a wake-up may be late by so much, to serve several timers at once */
     gboolean lock_memory;   /* mlockall() for the whole process */
     unsigned timers;        /* most at a time */
@@ -56,11 +59,11 @@ struct engine_reading {
     bool polls; /* the guest ignores ticks that are made up */
 };
 
-/* Starts the thread. What is not allowed (real-time priority, a CPU, locked memory) is warned
+/* Starts the threads. What is not allowed (real-time priority, a CPU, locked memory) is warned
  * about, with the remedy, and done without. Errors: G_IO_ERROR. (transfer full) */
 struct engine *engine_new(const struct engine_config *config, GError **error);
 
-/* Ends the thread, and with it every timer: each gets its ENGINE_REMOVED from here. */
+/* Ends the threads, and with them every timer: each gets its ENGINE_REMOVED from here. */
 void engine_free(struct engine *engine);
 
 /* Which slot of the ticks file it publishes in. */
@@ -69,14 +72,14 @@ unsigned engine_slot(const struct engine_timer *timer);
 /* How many timers it has, those that are being removed included. */
 unsigned engine_timers(const struct engine *engine);
 
-/* Has its loop go round, and notes when it has: an engine that does not, hangs. One at a time. */
+/* Has every loop go round, and notes when it has: an engine that does not, hangs. One at a time. */
 void engine_ping(struct engine *engine);
-/* How long that took after the last engine_ping(), in nanoseconds; ENGINE_NO_ANSWER: it has not
- * yet, or was never asked. */
+/* How long that took the slowest after the last engine_ping(), in nanoseconds; ENGINE_NO_ANSWER: it
+ * has not yet, or was never asked. */
 uint64_t engine_answer_ns(struct engine *engine);
 #define ENGINE_NO_ANSWER UINT64_MAX
 
-/* How late the loop woke up for a deadline, each time that it slept until one. */
+/* How late the loops woke up for a deadline, each time that one slept until it. */
 void engine_read_wakeups(struct engine *engine, struct lateness_reading *ret_reading);
 
 /* Nanoseconds of the clock that the engine runs by, CLOCK_MONOTONIC. */

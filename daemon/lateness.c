@@ -47,6 +47,19 @@ void lateness_count(struct lateness *lateness, uint64_t ns)
     }
 }
 
+void lateness_add(struct lateness *lateness, const struct lateness *from)
+{
+    uint64_t max = atomic_load_explicit(&from->max_ns, memory_order_relaxed);
+
+    for (unsigned i = 0; i < LATENESS_BUCKETS; i++) {
+        add(&lateness->buckets[i], atomic_load_explicit(&from->buckets[i], memory_order_relaxed));
+    }
+    add(&lateness->sum_ns, atomic_load_explicit(&from->sum_ns, memory_order_relaxed));
+    if (max > atomic_load_explicit(&lateness->max_ns, memory_order_relaxed)) {
+        atomic_store_explicit(&lateness->max_ns, max, memory_order_relaxed);
+    }
+}
+
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

@@ -33,4 +33,7 @@ struct lateness_reading {
 
 void lateness_count(struct lateness *lateness, uint64_t ns);
 
+/* Adds those of @from. */
+void lateness_add(struct lateness *lateness, const struct lateness *from);
+
 void lateness_read(struct lateness *lateness, struct lateness_reading *ret_reading);

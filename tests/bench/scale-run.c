@@ -93,10 +93,14 @@ static void raise_limits(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static struct engine *start_engine(unsigned partitions)
+static struct engine *start_engine(const struct scale_run *run)
 {
-    struct engine_config config = {
-        .priority = PRIORITY, .cpu = ENGINE_CPU, .lock_memory = TRUE, .timers = partitions};
+    struct engine_config config = {.priority = PRIORITY,
+                                   .cpu = ENGINE_CPU,
+                                   .threads = run->threads,
+                                   .window_us = run->window_us,
+                                   .lock_memory = TRUE,
+                                   .timers = run->partitions};
     g_autoptr(GError) error = NULL;
 
     raise_limits();
@@ -189,8 +193,10 @@ static struct snapshot snapshot(struct engine *engine, const struct loop *loops,
 
     engine_read_wakeups(engine, &wakeups);
     s.wakeups = wakeups.count;
-    pthread_getcpuclockid(engine->thread, &clock);
-    s.cpu_s = seconds_of(clock);
+    for (unsigned i = 0; i < engine->n_threads; i++) {
+        pthread_getcpuclockid(engine->threads[i]->thread, &clock);
+        s.cpu_s += seconds_of(clock);
+    }
     s.time_s = seconds_of(CLOCK_MONOTONIC);
     for (unsigned i = 0; i < n; i++) {
         struct engine_reading reading;
@@ -261,7 +267,7 @@ static void measure(struct engine *engine, struct loop *loops, struct scale_run 
 
 void scale_run_paced(struct scale_run *run)
 {
-    struct engine *engine = start_engine(run->partitions);
+    struct engine *engine = start_engine(run);
     g_autofree struct loop *loops = g_new0(struct loop, run->partitions);
 
     start_paced(engine, loops, run);
@@ -271,7 +277,7 @@ void scale_run_paced(struct scale_run *run)
 
 void scale_run_supervised(struct scale_run *run)
 {
-    struct engine *engine = start_engine(run->partitions);
+    struct engine *engine = start_engine(run);
     g_autofree struct loop *loops = g_new0(struct loop, run->partitions);
 
     start_supervised(engine, loops, run);

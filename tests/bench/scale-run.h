@@ -10,11 +10,12 @@
 
 struct scale_run {
     unsigned partitions, hz;
+    unsigned threads, window_us; /* of the engine; 0 threads: 1 */
     double seconds;
     /* What was found. */
     uint64_t due, taken, lost, backlog; /* all partitions' */
     uint64_t injected, wakeups;
-    double cpu_share;                  /* of one CPU: the engine's thread */
+    double cpu_share;                  /* of one CPU: the engine's threads together */
     double tick_ns;                    /* CPU time of it for each tick that was raised */
     double write_ns;                   /* that of a bare eventfd write, in the same run */
     uint64_t late_p50_ns, late_p99_ns; /* of ticks: the middle partition's, and the worst one's */

@@ -16,6 +16,8 @@ static void assert_equal(const struct config *a, const struct config *b)
 {
     g_assert_cmpint(a->engine_priority, ==, b->engine_priority);
     g_assert_cmpint(a->engine_cpu, ==, b->engine_cpu);
+    g_assert_cmpint(a->engine_threads, ==, b->engine_threads);
+    g_assert_cmpint(a->engine_window_us, ==, b->engine_window_us);
     g_assert_cmpint(a->lock_memory, ==, b->lock_memory);
     g_assert_cmpuint(a->period.period_min, ==, b->period.period_min);
     g_assert_cmpuint(a->period.period_max, ==, b->period.period_max);
@@ -43,6 +45,8 @@ static void test_defaults(struct config_files *f, G_GNUC_UNUSED gconstpointer da
 
     g_assert_cmpint(defaults->engine_priority, ==, 50);
     g_assert_cmpint(defaults->engine_cpu, ==, -1);
+    g_assert_cmpint(defaults->engine_threads, ==, 1);
+    g_assert_cmpint(defaults->engine_window_us, ==, 50);
     g_assert_true(defaults->lock_memory);
     g_assert_cmpuint(defaults->period.period_min, ==, 1000);
     g_assert_cmpuint(defaults->period.period_max, ==, 36000000000);
@@ -70,6 +74,8 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
     const struct config expected = {
         .engine_priority = 0,
         .engine_cpu = 3,
+        .engine_threads = 4,
+        .engine_window_us = 1000,
         .lock_memory = FALSE,
         .period = {.period_min = 5000, .period_max = 46116860184273878},
         .partitions = 7,
@@ -85,7 +91,8 @@ static void test_all_keys(struct config_files *f, G_GNUC_UNUSED gconstpointer da
     };
 
     config_files_write(f,
-                       "{\"engine\":{\"priority\":0,\"cpu\":3,\"lock_memory\":false},"
+                       "{\"engine\":{\"priority\":0,\"cpu\":3,\"threads\":4,\"window_us\":1000,"
+                       "\"lock_memory\":false},"
                        "\"limits\":{\"period_min\":5000,\"period_max\":46116860184273878,"
                        "\"partitions\":7},"
                        "\"policy\":{\"policy\":\"observe\",\"threshold\":4294967295,\"slew\":700,"
@@ -233,7 +240,7 @@ static void test_unknown_keys(struct config_files *f, G_GNUC_UNUSED gconstpointe
     static const char *const top = "engine, limits, policy, guest_reset, models, libvirt, "
                                    "attach_helper, state_directory, pins, metrics_listen, "
                                    "domains";
-    static const char *const engine = "priority, cpu, lock_memory";
+    static const char *const engine = "priority, cpu, threads, window_us, lock_memory";
     const char *const rows[][3] = {
         {"{\"engine\":{\"prioritty\":50}}", "engine.prioritty", engine},
         {"{\"engine\":{\"engine\":{}}}", "engine.engine", engine},
@@ -277,6 +284,10 @@ static void test_values_refused(struct config_files *f, G_GNUC_UNUSED gconstpoin
         {"engine", "priority", "-18446744073709551616", "a whole number from 0 to 99"},
         {"engine", "cpu", "-2", "a whole number from -1 to 1023"},
         {"engine", "cpu", "1024", "a whole number from -1 to 1023"},
+        {"engine", "threads", "0", "a whole number from 1 to 16"},
+        {"engine", "threads", "17", "a whole number from 1 to 16"},
+        {"engine", "window_us", "-1", "a whole number from 0 to 1000"},
+        {"engine", "window_us", "1001", "a whole number from 0 to 1000"},
         {"engine", "lock_memory", "1", "true or false"},
         {"engine", "lock_memory", "\"true\"", "true or false"},
         {"limits", "period_min", "0", "a whole number from 1 to 46116860184273878"},

@@ -6,6 +6,7 @@
 #include "tests/support/test.h"
 #include "tests/support/timing.h"
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -196,6 +197,164 @@ static void test_suspend(void)
     engine_free(engine);
 }
 
+/* ---- acknowledgements by a descriptor ---- */
+
+#define ANSWERED 40u
+
+/* A guest that takes ticks from one eventfd and acknowledges them by another. */
+struct answered {
+    struct injector injector;
+    struct timer timer;
+    int tick_fd;
+    guint taken;
+};
+
+static bool answered_inject(struct injector *injector, G_GNUC_UNUSED uint64_t now)
+{
+    return eventfd_write(((struct answered *)injector)->tick_fd, 1) == 0;
+}
+
+static uint64_t answered_acknowledged(struct injector *injector, G_GNUC_UNUSED uint64_t now)
+{
+    eventfd_t n;
+
+    return eventfd_read(injector->ack_fd, &n) == 0 ? n : 0;
+}
+
+static void answered_free(struct injector *injector)
+{
+    close(((struct answered *)injector)->tick_fd);
+    close(injector->ack_fd);
+}
+
+static const struct injector_ops answered_ops = {
+    .name = "answered",
+    .base_timer = "daemon",
+    .inject = answered_inject,
+    .acknowledged = answered_acknowledged,
+    .free = answered_free,
+};
+
+static void on_answered_event(enum engine_event event, gpointer user_data)
+{
+    struct answered *answered = user_data;
+
+    answered->timer.removed += event == ENGINE_REMOVED;
+    if (event == ENGINE_REMOVED) {
+        answered->injector.ops->free(&answered->injector);
+    }
+}
+
+struct guests {
+    struct answered *all;
+    gboolean quit;
+};
+
+/* Each guest takes a tick as soon as it can, but for a random one that is away for some ms. */
+static gpointer take_ticks(gpointer data)
+{
+    struct guests *guests = data;
+    gint64 away_until[ANSWERED] = {0};
+    g_autoptr(GRand) random = g_rand_new_with_seed(11);
+    eventfd_t n;
+
+    while (!g_atomic_int_get(&guests->quit)) {
+        gint64 now = g_get_monotonic_time();
+        guint who = (guint)g_rand_int_range(random, 0, 20 * ANSWERED);
+        if (who < ANSWERED) {
+            away_until[who] = now + g_rand_int_range(random, 0, 20000);
+        }
+        for (guint i = 0; i < ANSWERED; i++) {
+            struct answered *guest = &guests->all[i];
+            if (away_until[i] < now && eventfd_read(guest->tick_fd, &n) == 0) {
+                g_atomic_int_inc((gint *)&guest->taken);
+                eventfd_write(guest->injector.ack_fd, 1);
+            }
+        }
+        g_usleep(200);
+    }
+    return NULL;
+}
+
+static void add_answered(struct engine *engine, struct answered *guest)
+{
+    guest->injector.ops = &answered_ops;
+    guest->tick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    guest->injector.ack_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    guest->timer.timer =
+        engine_add(engine, &guest->injector, &catchup, NULL, on_answered_event, guest);
+    g_assert_nonnull(guest->timer.timer);
+    engine_start(guest->timer.timer, engine_clock(), period_from_units(10000));
+}
+
+/* Guests that are late now and then, by two threads: each tick is taken once, none is lost. */
+static void test_acknowledgements(void)
+{
+    struct engine_config config = {
+        .priority = 50, .cpu = -1, .threads = 2, .window_us = 50, .timers = ANSWERED};
+    struct engine *engine = engine_new(&config, NULL);
+    g_autofree struct answered *all = g_new0(struct answered, ANSWERED);
+    struct guests guests = {.all = all};
+
+    g_assert_nonnull(engine);
+    for (guint i = 0; i < ANSWERED; i++) {
+        add_answered(engine, &all[i]);
+    }
+    GThread *thread = g_thread_new("guests", take_ticks, &guests);
+    for (guint i = 0; i < ANSWERED; i++) {
+        test_wait_until(60, read_ticks(&all[i].timer).acknowledged >= 1000);
+        test_wait_until(60, read_ticks(&all[i].timer).backlog == 0);
+        engine_stop(all[i].timer.timer);
+    }
+    sync_with(engine);
+    for (guint i = 0; i < ANSWERED; i++) {
+        test_wait_until(20, read_ticks(&all[i].timer).in_flight == 0);
+        struct ticker_counts ticks = read_ticks(&all[i].timer);
+        g_assert_cmpuint((guint)g_atomic_int_get((gint *)&all[i].taken), ==, ticks.acknowledged);
+        g_assert_cmpuint(ticks.due, ==, ticks.acknowledged + ticks.skipped);
+    }
+    g_atomic_int_set(&guests.quit, TRUE);
+    g_thread_join(thread);
+    engine_free(engine);
+    for (guint i = 0; i < ANSWERED; i++) {
+        g_assert_cmpuint(all[i].timer.removed, ==, 1);
+    }
+}
+
+/* ---- wake-ups that are shared ---- */
+
+static uint64_t wakeups(struct engine *engine)
+{
+    struct lateness_reading reading;
+
+    engine_read_wakeups(engine, &reading);
+    return reading.count;
+}
+
+/* Ten timers, each at a tenth of a millisecond of its own: within a window of half of one there are
+ * five of them. No tick comes early: the guest would have taken more than are due. */
+static void test_window(void)
+{
+    struct engine_config config = {.priority = 50, .cpu = -1, .window_us = 500, .timers = 10};
+    struct engine *engine = engine_new(&config, NULL);
+    struct timer timers[10];
+    uint64_t due = 0, start = engine_clock();
+
+    g_assert_nonnull(engine);
+    for (guint i = 0; i < G_N_ELEMENTS(timers); i++) {
+        add(engine, &timers[i]);
+        engine_start(timers[i].timer, start + i * 100000, period_from_units(10000));
+    }
+    test_wait_until(20, read_ticks(&timers[0]).due >= 500);
+    for (guint i = 0; i < G_N_ELEMENTS(timers); i++) {
+        assert_all_taken(engine, &timers[i]);
+        due += read_ticks(&timers[i]).due;
+    }
+    g_test_message("%u ticks, %u wake-ups", (guint)due, (guint)wakeups(engine));
+    g_assert_cmpuint(wakeups(engine), <, due / 3);
+    engine_free(engine);
+}
+
 struct reader {
     struct timer *timer;
     gint stop, readings;
@@ -350,6 +509,8 @@ int main(int argc, char **argv)
     g_test_add_func("/engine/capacity", test_capacity);
     g_test_add_func("/engine/hold", test_hold);
     g_test_add_func("/engine/suspend", test_suspend);
+    g_test_add_func("/engine/acknowledgements", test_acknowledgements);
+    g_test_add_func("/engine/window", test_window);
     g_test_add_func("/engine/readings", test_readings);
     g_test_add_func("/engine/many", test_many);
     g_test_add_func("/engine/watchdog", test_watchdog);
