@@ -10,6 +10,8 @@
 #include "daemon/ring.h"
 #include "daemon/ticks-file.h"
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <time.h>
 
 enum command_kind {
     COMMAND_ADD,
@@ -89,7 +91,7 @@ struct engine_thread {
     /* Constant while the thread runs. */
     struct engine *engine;
     pthread_t thread;
-    int epoll_fd, ack_epoll_fd, timer_fd, command_fd, event_fd;
+    int epoll_fd, ack_epoll_fd, command_fd, event_fd;
     unsigned capacity;
     uint64_t window_ns; /* by so much a wake-up may be late, to serve several timers */
     struct ticks_file *ticks;
@@ -106,7 +108,6 @@ struct engine_thread {
     /* The engine thread's own. */
     struct deadlines deadlines; /* by the number of the timer's slot, */
     struct by_slot *by_slot;
-    uint64_t armed; /* what timer_fd is set to */
 
     /* The main loop's. */
     unsigned timers;
@@ -157,6 +158,10 @@ void engine_acks_take(struct engine_thread *e, struct engine_timer *t, uint64_t 
 /* The next acknowledgement wakes the engine up, if the injector has a descriptor; TRUE: no need, it
  * has just come. */
 bool engine_acks_await(struct engine_thread *e, struct engine_timer *t);
+
+/* epoll_pwait2(), by number: a C library before 2.35 has no function for it. @timeout: NULL: none.
+ */
+int engine_sleep(int epoll_fd, struct epoll_event *events, int n, const struct timespec *timeout);
 
 /* The thread: @data is its struct engine_thread. When it ends, every command has been obeyed. */
 void *engine_loop(void *data);

@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 /* The loop needs a few KiB; the default of 8 MiB would all be locked. */
@@ -81,21 +80,27 @@ static gboolean watch(struct engine_thread *e, int *fd, uint32_t events)
     return *fd >= 0 && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, *fd, &event) == 0;
 }
 
+static gboolean can_sleep(struct engine_thread *e)
+{
+    struct epoll_event event;
+    const struct timespec none = {0};
+
+    return engine_sleep(e->epoll_fd, &event, 1, &none) >= 0;
+}
+
 static gboolean open_descriptors(struct engine_thread *e)
 {
     e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     e->ack_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    e->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     e->command_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     e->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return e->epoll_fd >= 0 && e->ack_epoll_fd >= 0 && e->event_fd >= 0 &&
-           watch(e, &e->timer_fd, EPOLLIN | EPOLLET) && /* never read: each expiry is an edge */
-           watch(e, &e->command_fd, EPOLLIN);
+           watch(e, &e->command_fd, EPOLLIN) && can_sleep(e);
 }
 
 void engine_thread_free(struct engine_thread *e)
 {
-    int fds[] = {e->epoll_fd, e->ack_epoll_fd, e->timer_fd, e->command_fd, e->event_fd};
+    int fds[] = {e->epoll_fd, e->ack_epoll_fd, e->command_fd, e->event_fd};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(fds); i++) {
         if (fds[i] >= 0) {
@@ -144,11 +149,11 @@ struct engine_thread *engine_thread_new(struct engine *engine, const struct engi
     e->command_ring.size = COMMANDS;
     e->event_ring.size = power_of_two_from(4 * config->timers);
     e->events = g_new0(struct event, e->event_ring.size);
-    e->armed = TICKER_NEVER;
-    e->epoll_fd = e->ack_epoll_fd = e->timer_fd = e->command_fd = e->event_fd = -1;
+    e->epoll_fd = e->ack_epoll_fd = e->command_fd = e->event_fd = -1;
     if (!open_descriptors(e)) {
         g_set_error(error, G_IO_ERROR, (gint)g_io_error_from_errno(errno),
-                    "the engine's descriptors can't be opened: %s", g_strerror(errno));
+                    "the engine's descriptors can't be opened, which takes Linux 5.11: %s",
+                    g_strerror(errno));
         engine_thread_free(e);
         return NULL;
     }

@@ -11,9 +11,10 @@
 #define RUNTIME "/proc/sys/kernel/sched_rt_runtime_us"
 #define PERIOD  "/proc/sys/kernel/sched_rt_period_us"
 
-/* The first with pidfd_getfd(2), by which hvtimer-attach takes what it has made in a VMM. */
+/* The first with epoll_pwait2(2), by which the engine sleeps; pidfd_getfd(2), by which hvtimer-attach
+ * takes what it has made in a VMM, is older. */
 #define LEAST_MAJOR 5
-#define LEAST_MINOR 6
+#define LEAST_MINOR 11
 
 /* The share of a CPU, in percent, that is far more than a host's ticks take. */
 #define SHARE_AMPLE 50
@@ -30,17 +31,17 @@ void verify_kernel(const struct verify *verify)
                                         RELEASE " does not hold a version");
         }
         verify_add_unknown(verify, SUBJECT_KERNEL, FINDING_INFO, g_steal_pointer(&error),
-                           "hvtimer takes Linux 5.6 or later", NULL);
+                           "hvtimer takes Linux 5.11 or later", NULL);
         return;
     }
     g_strstrip(release);
     if (major < LEAST_MAJOR || (major == LEAST_MAJOR && minor < LEAST_MINOR)) {
         findings_add(verify->findings, SUBJECT_KERNEL, FINDING_FAIL, g_strdup(release),
-                     "too old: hvtimer-attach can't take descriptors out of a VMM (pidfd_getfd)",
-                     "install Linux 5.6 or later");
+                     "too old: hvtimerd can't sleep as exactly as it has to (epoll_pwait2)",
+                     "install Linux 5.11 or later");
     } else {
         findings_add(verify->findings, SUBJECT_KERNEL, FINDING_OK, g_strdup(release),
-                     "it has what hvtimer takes (5.6 or later)", NULL);
+                     "it has what hvtimer takes (5.11 or later)", NULL);
     }
 }
 

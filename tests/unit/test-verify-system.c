@@ -9,14 +9,14 @@
 static void test_kernel(struct fake *f, G_GNUC_UNUSED gconstpointer data)
 {
     write_intel(f);
-    write_file(f, RELEASE, "5.6.0\n");
-    assert_finding(f, "kernel", FINDING_OK, "5.6.0");
+    write_file(f, RELEASE, "5.11.0\n");
+    assert_finding(f, "kernel", FINDING_OK, "5.11.0");
     write_file(f, RELEASE, "10.0-rc1\n");
     assert_finding(f, "kernel", FINDING_OK, "10.0-rc1");
-    write_file(f, RELEASE, "5.5.19-1\n");
-    assert_finding(f, "kernel", FINDING_FAIL, "5.6 or later");
+    write_file(f, RELEASE, "5.10.0-35-amd64\n");
+    assert_finding(f, "kernel", FINDING_FAIL, "5.11 or later");
     write_file(f, RELEASE, "4.19.0-26-amd64\n");
-    assert_finding(f, "kernel", FINDING_FAIL, "5.6 or later");
+    assert_finding(f, "kernel", FINDING_FAIL, "5.11 or later");
     write_file(f, RELEASE, "Linux\n");
     assert_finding(f, "kernel", FINDING_INFO, "unknown");
     remove_path(f, RELEASE);
