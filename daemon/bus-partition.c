@@ -21,7 +21,9 @@ struct _BusPartition {
     const struct bus_sources *sources;
 };
 
-G_DEFINE_TYPE(BusPartition, bus_partition, HVT_DBUS_TYPE_PARTITION_SKELETON)
+static void implement_methods(HvtDbusPartitionIface *interface);
+G_DEFINE_TYPE_WITH_CODE(BusPartition, bus_partition, HVT_DBUS_TYPE_PARTITION_SKELETON,
+                        G_IMPLEMENT_INTERFACE(HVT_DBUS_TYPE_PARTITION, implement_methods))
 
 void bus_complete(const GError *error, gpointer user_data)
 {
@@ -168,9 +170,11 @@ static void change_timer(BusPartition *self, const struct timer_change *change, 
     }
 }
 
-static gboolean on_enable(BusPartition *self, GDBusMethodInvocation *invocation, guint64 numerator,
-                          guint64 denominator, guint64 control, const char *injector, guint32 where)
+static gboolean on_enable(HvtDbusPartition *object, GDBusMethodInvocation *invocation,
+                          guint64 numerator, guint64 denominator, guint64 control,
+                          const char *injector, guint32 where)
 {
+    BusPartition *self = BUS_PARTITION(object);
     struct timer_change change = {.invocation = invocation,
                                   .sources = self->sources,
                                   .guest = self->guest,
@@ -188,8 +192,10 @@ static gboolean on_enable(BusPartition *self, GDBusMethodInvocation *invocation,
     return TRUE;
 }
 
-static gboolean on_disable(BusPartition *self, GDBusMethodInvocation *invocation, guint32 where)
+static gboolean on_disable(HvtDbusPartition *object, GDBusMethodInvocation *invocation,
+                           guint32 where)
 {
+    BusPartition *self = BUS_PARTITION(object);
     struct timer_change change = {
         .invocation = invocation, .sources = self->sources, .guest = self->guest};
 
@@ -230,9 +236,10 @@ static gboolean parse_supervision(const char *timer, const char *mode, gboolean 
     return TRUE;
 }
 
-static gboolean on_supervise(BusPartition *self, GDBusMethodInvocation *invocation,
+static gboolean on_supervise(HvtDbusPartition *object, GDBusMethodInvocation *invocation,
                              const char *timer, const char *mode, gboolean force, guint32 where)
 {
+    BusPartition *self = BUS_PARTITION(object);
     struct timer_change change = {
         .invocation = invocation, .sources = self->sources, .guest = self->guest};
     g_autoptr(GError) error = NULL;
@@ -251,9 +258,10 @@ static gboolean on_supervise(BusPartition *self, GDBusMethodInvocation *invocati
     return TRUE;
 }
 
-static gboolean on_set_policy(BusPartition *self, GDBusMethodInvocation *invocation,
+static gboolean on_set_policy(HvtDbusPartition *object, GDBusMethodInvocation *invocation,
                               GVariant *changes)
 {
+    BusPartition *self = BUS_PARTITION(object);
     struct ticker_policy policy = *guest_policy(self->guest);
     g_autoptr(GError) error = NULL;
 
@@ -264,8 +272,9 @@ static gboolean on_set_policy(BusPartition *self, GDBusMethodInvocation *invocat
     return TRUE;
 }
 
-static gboolean on_reset_backlog(BusPartition *self, GDBusMethodInvocation *invocation)
+static gboolean on_reset_backlog(HvtDbusPartition *object, GDBusMethodInvocation *invocation)
 {
+    BusPartition *self = BUS_PARTITION(object);
     guest_reset_backlog(self->guest);
     bus_complete(NULL, invocation);
     return TRUE;
@@ -282,8 +291,9 @@ static void update_base_timer(BusPartition *self)
     g_object_set(self, "base-timer", name, "base-timer-source", known_by, NULL);
 }
 
-static gboolean on_get_statistics(BusPartition *self, GDBusMethodInvocation *invocation)
+static gboolean on_get_statistics(HvtDbusPartition *object, GDBusMethodInvocation *invocation)
 {
+    BusPartition *self = BUS_PARTITION(object);
     struct engine_reading r;
 
     update_base_timer(self);
@@ -324,9 +334,10 @@ static gboolean check_owner(BusPartition *self, GDBusMethodInvocation *invocatio
     return TRUE;
 }
 
-static gboolean on_set_running(BusPartition *self, GDBusMethodInvocation *invocation,
+static gboolean on_set_running(HvtDbusPartition *object, GDBusMethodInvocation *invocation,
                                gboolean running)
 {
+    BusPartition *self = BUS_PARTITION(object);
     if (check_owner(self, invocation)) {
         guest_set_running(self->guest, running);
         bus_complete(NULL, invocation);
@@ -334,12 +345,26 @@ static gboolean on_set_running(BusPartition *self, GDBusMethodInvocation *invoca
     return TRUE;
 }
 
-static gboolean on_guest_reset(BusPartition *self, GDBusMethodInvocation *invocation)
+static gboolean on_guest_reset(HvtDbusPartition *object, GDBusMethodInvocation *invocation)
 {
+    BusPartition *self = BUS_PARTITION(object);
     if (check_owner(self, invocation)) {
         guest_reset(self->guest, bus_complete, invocation);
     }
     return TRUE;
+}
+
+/* Of the class: as signals' handlers of every object, they would take 2 KB of each. */
+static void implement_methods(HvtDbusPartitionIface *interface)
+{
+    interface->handle_enable = on_enable;
+    interface->handle_disable = on_disable;
+    interface->handle_supervise = on_supervise;
+    interface->handle_set_policy = on_set_policy;
+    interface->handle_reset_backlog = on_reset_backlog;
+    interface->handle_get_statistics = on_get_statistics;
+    interface->handle_set_running = on_set_running;
+    interface->handle_guest_reset = on_guest_reset;
 }
 
 static gboolean on_hold(HvtDbusModel *model, GDBusMethodInvocation *invocation,
@@ -384,18 +409,6 @@ static void set_identity(BusPartition *self)
                  identity->source, NULL);
 }
 
-static void connect_methods(BusPartition *self)
-{
-    g_signal_connect(self, "handle-enable", G_CALLBACK(on_enable), NULL);
-    g_signal_connect(self, "handle-disable", G_CALLBACK(on_disable), NULL);
-    g_signal_connect(self, "handle-supervise", G_CALLBACK(on_supervise), NULL);
-    g_signal_connect(self, "handle-set-policy", G_CALLBACK(on_set_policy), NULL);
-    g_signal_connect(self, "handle-reset-backlog", G_CALLBACK(on_reset_backlog), NULL);
-    g_signal_connect(self, "handle-get-statistics", G_CALLBACK(on_get_statistics), NULL);
-    g_signal_connect(self, "handle-set-running", G_CALLBACK(on_set_running), NULL);
-    g_signal_connect(self, "handle-guest-reset", G_CALLBACK(on_guest_reset), NULL);
-}
-
 static void add_model(GDBusObjectSkeleton *object, BusPartition *self, struct bus_access *access)
 {
     g_autoptr(HvtDbusModel) model = bus_access_new_skeleton(access, HVT_DBUS_TYPE_MODEL_SKELETON);
@@ -415,7 +428,6 @@ GDBusObjectSkeleton *bus_partition_new(struct guest *guest, const struct bus_sou
     self->guest = guest;
     self->sources = sources;
     set_identity(self);
-    connect_methods(self);
     g_dbus_object_skeleton_add_interface(object, G_DBUS_INTERFACE_SKELETON(self));
     if (g_str_equal(guest_identity(guest)->source, "model")) {
         add_model(object, self, access);

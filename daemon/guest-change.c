@@ -52,10 +52,16 @@ void guest_commit(struct guest *guest)
     } else if (change->stop && guest->delivery != NULL) {
         engine_stop(delivery_timer(guest->delivery));
     }
-    guest_tell_changed(guest);
-    if (!change->stop || !let_go(guest)) {
-        guest_request_finish(guest, NULL);
+    if (change->stop && let_go(guest)) {
+        guest_tell_changed(guest);
+        return;
     }
+    /* Whoever has asked for it hears first. The main loop is still here, so that nobody gets to
+     * read what was before. */
+    guest_ref(guest);
+    guest_request_finish(guest, NULL);
+    guest_tell_changed(guest);
+    guest_unref(guest);
 }
 
 static void on_routed(const GError *error, gpointer user_data)
@@ -120,11 +126,13 @@ static void attach_suspended(struct guest *guest, struct guest_attach_wish *wish
 
 static void attach(struct guest *guest, const struct request *request)
 {
-    struct guest_attach_wish wish = {
-        .injector = *request->injector != '\0' ? request->injector : "auto",
-        .paced = guest->uses_lapic || guest->policy.mode == TICKER_OBSERVE,
-        .control = guest->change.control,
-        .period = guest->change.period};
+    const char *asked = *request->injector != '\0' ? request->injector : guest->paused_injector;
+    g_autofree char *injector = g_strdup(*asked != '\0' ? asked : "auto");
+    struct guest_attach_wish wish = {.injector = injector,
+                                     .paced =
+                                         guest->uses_lapic || guest->policy.mode == TICKER_OBSERVE,
+                                     .control = guest->change.control,
+                                     .period = guest->change.period};
 
     if (!request->again && request->kind != CHANGE_RESET) {
         guest->prefers_lapic = g_str_equal(wish.injector, "lapic");

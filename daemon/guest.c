@@ -224,6 +224,14 @@ struct injector *guest_injector(struct guest *guest)
     return guest->delivery != NULL ? delivery_injector(guest->delivery) : NULL;
 }
 
+const char *guest_injector_name(const struct guest *guest)
+{
+    if (guest->delivery != NULL) {
+        return delivery_injector(guest->delivery)->ops->name;
+    }
+    return *guest->paused_injector != '\0' ? guest->paused_injector : "auto";
+}
+
 enum guest_state guest_state(const struct guest *guest)
 {
     return guest->state;

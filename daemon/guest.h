@@ -114,6 +114,8 @@ enum supervision_mode guest_supervision_mode(const struct guest *guest);
 enum base_routing guest_base_routing(const struct guest *guest);
 /* NULL: none at the moment. */
 struct injector *guest_injector(struct guest *guest);
+/* Its name; of a guest that is suspended, that of the one it is to have again; "auto": any. */
+const char *guest_injector_name(const struct guest *guest);
 enum guest_state guest_state(const struct guest *guest);
 uint32_t guest_pid(const struct guest *guest);
 /* What is wrong with its configuration, keeps it from being in force, or is noteworthy; NULL:

@@ -8,9 +8,26 @@ struct manager {
     struct engine *engine;
     struct guest_settings settings;
     GHashTable *guests; /* uint64_t id (the guest's own) -> struct guest */
+    GHashTable *names;  /* name (the guest's own) -> struct guest */
+    GHashTable *uuids;  /* UUID (the same), in any case of letters; not "" -> struct guest */
     uint64_t last_id;
     GArray *observers; /* struct manager_observer */
 };
+
+static guint hash_uuid(gconstpointer uuid)
+{
+    guint hash = 5381;
+
+    for (const char *c = uuid; *c != '\0'; c++) {
+        hash = hash * 33 + (guint)g_ascii_tolower(*c);
+    }
+    return hash;
+}
+
+static gboolean equal_uuids(gconstpointer a, gconstpointer b)
+{
+    return g_ascii_strcasecmp(a, b) == 0;
+}
 
 struct manager *manager_new(struct engine *engine, const struct config *config)
 {
@@ -18,6 +35,8 @@ struct manager *manager_new(struct engine *engine, const struct config *config)
 
     manager->engine = engine;
     manager->guests = g_hash_table_new(g_int64_hash, g_int64_equal);
+    manager->names = g_hash_table_new(g_str_hash, g_str_equal);
+    manager->uuids = g_hash_table_new(hash_uuid, equal_uuids);
     manager->observers = g_array_new(FALSE, FALSE, sizeof(struct manager_observer));
     manager_configure(manager, config);
     return manager;
@@ -31,11 +50,15 @@ void manager_free(struct manager *manager)
     if (manager == NULL) {
         return;
     }
+    g_hash_table_remove_all(manager->names);
+    g_hash_table_remove_all(manager->uuids);
     g_hash_table_iter_init(&iter, manager->guests);
     while (g_hash_table_iter_next(&iter, NULL, &guest)) {
         g_hash_table_iter_remove(&iter);
         guest_remove(guest);
     }
+    g_hash_table_unref(manager->names);
+    g_hash_table_unref(manager->uuids);
     g_hash_table_unref(manager->guests);
     g_array_unref(manager->observers);
     g_free(manager);
@@ -87,29 +110,12 @@ void manager_foreach(struct manager *manager, void (*call)(struct guest *guest, 
     }
 }
 
-/* A partition by its name, or its UUID in any case of letters; "" is nobody's. */
-static struct guest *find_text(struct manager *manager, const char *text, gboolean by_uuid)
-{
-    GHashTableIter iter;
-    gpointer guest;
-
-    g_hash_table_iter_init(&iter, manager->guests);
-    while (*text != '\0' && g_hash_table_iter_next(&iter, NULL, &guest)) {
-        const struct guest_identity *identity = guest_identity(guest);
-        if (by_uuid ? g_ascii_strcasecmp(identity->uuid, text) == 0
-                    : g_str_equal(identity->name, text)) {
-            return guest;
-        }
-    }
-    return NULL;
-}
-
 static gboolean check_free(struct manager *manager, const struct guest_identity *identity,
                            GError **error)
 {
-    const char *taken = find_text(manager, identity->name, FALSE) != NULL  ? identity->name
-                        : find_text(manager, identity->uuid, TRUE) != NULL ? identity->uuid
-                                                                           : NULL;
+    const char *taken = g_hash_table_contains(manager->names, identity->name)   ? identity->name
+                        : g_hash_table_contains(manager->uuids, identity->uuid) ? identity->uuid
+                                                                                : NULL;
 
     if (taken != NULL) {
         g_set_error(error, HV_STATUS_ERROR, HV_STATUS_OBJECT_IN_USE,
@@ -128,6 +134,19 @@ static uint64_t choose_id(struct manager *manager, uint64_t wanted)
     return wanted;
 }
 
+static void insert(struct manager *manager, struct guest *guest)
+{
+    const struct guest_identity *identity = guest_identity(guest);
+
+    g_hash_table_insert(manager->guests, (gpointer)&identity->id, guest);
+    if (*identity->name != '\0') {
+        g_hash_table_insert(manager->names, (gpointer)identity->name, guest);
+    }
+    if (*identity->uuid != '\0') {
+        g_hash_table_insert(manager->uuids, (gpointer)identity->uuid, guest);
+    }
+}
+
 struct guest *manager_add(struct manager *manager, const struct guest_identity *identity,
                           GError **error)
 {
@@ -139,7 +158,7 @@ struct guest *manager_add(struct manager *manager, const struct guest_identity *
     chosen.id = choose_id(manager, identity->id);
     struct guest *guest =
         guest_new(&chosen, manager->engine, &manager->settings, on_changed, manager);
-    g_hash_table_insert(manager->guests, (gpointer)&guest_identity(guest)->id, guest);
+    insert(manager, guest);
     g_message("partition %" G_GUINT64_FORMAT " (%s): known, source %s", chosen.id, chosen.name,
               chosen.source);
     tell(manager, added, guest);
@@ -152,6 +171,8 @@ void manager_remove(struct manager *manager, struct guest *guest)
 
     g_message("partition %" G_GUINT64_FORMAT " (%s): ended", identity->id, identity->name);
     g_hash_table_remove(manager->guests, &identity->id);
+    g_hash_table_remove(manager->names, identity->name);
+    g_hash_table_remove(manager->uuids, identity->uuid);
     tell(manager, removed, guest);
     guest_remove(guest);
 }
@@ -169,11 +190,11 @@ struct guest *manager_find(struct manager *manager, uint64_t id, GError **error)
 
 struct guest *manager_lookup(struct manager *manager, const char *domain, GError **error)
 {
-    struct guest *guest = find_text(manager, domain, FALSE);
+    struct guest *guest = g_hash_table_lookup(manager->names, domain);
     guint64 id;
 
     if (guest == NULL) {
-        guest = find_text(manager, domain, TRUE);
+        guest = g_hash_table_lookup(manager->uuids, domain);
     }
     if (guest == NULL && g_ascii_string_to_unsigned(domain, 10, 1, G_MAXUINT64, &id, NULL)) {
         guest = g_hash_table_lookup(manager->guests, &id);

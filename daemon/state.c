@@ -19,11 +19,19 @@
 /* 65536 partitions with long names. */
 #define SIZE_MAX_BYTES (64 * 1024 * 1024)
 
+/* How long a change may wait for others to be written along with it. */
+#define SOON_MS 5
+/* The main loop may spend one part in that many on writing, however often something changes. */
+#define WRITING_PART 10
+
 struct state {
     char *directory; /* NULL: none */
     char *json, *ticks;
     int lock; /* -1: not claimed */
     GPtrArray *memories;
+    struct manager *manager; /* to be saved soon */
+    guint soon;              /* when that is to be done; 0: not */
+    gint64 rest_until;       /* not before that */
 };
 
 static void free_memory(gpointer data)
@@ -262,6 +270,7 @@ gboolean state_claim(struct state *state, GError **error)
 void state_free(struct state *state)
 {
     if (state != NULL) {
+        g_clear_handle_id(&state->soon, g_source_remove);
         if (state->lock >= 0) {
             close(state->lock);
         }
@@ -396,7 +405,25 @@ static void add_counts(json_object *object, const struct ticker_counts *c, uint6
     json_object_object_add(object, "counts", counts);
 }
 
-static void add_memory(const struct memory *memory, json_object *list)
+struct saving {
+    struct state *state;
+    gboolean pending; /* something of the daemon before was not resumed yet */
+    GString *text;
+};
+
+/* One record after the other becomes text: thousands of them, as objects, are a lot of memory.
+ * Takes @object. */
+static void append(struct saving *saving, json_object *object)
+{
+    if (saving->text->str[saving->text->len - 1] != '[') {
+        g_string_append_c(saving->text, ',');
+    }
+    g_string_append_c(saving->text, '\n');
+    g_string_append(saving->text, json_object_to_json_string(object));
+    json_object_put(object);
+}
+
+static void add_memory(struct saving *saving, const struct memory *memory)
 {
     const struct guest_memory *guest = &memory->guest;
     struct guest_identity identity = {memory->id, memory->name, memory->uuid, memory->source};
@@ -405,24 +432,19 @@ static void add_memory(const struct memory *memory, json_object *list)
 
     add_supervision(object, &guest->supervision);
     add_counts(object, &guest->counts, guest->start_ns);
-    json_object_array_add(list, object);
+    append(saving, object);
 }
-
-struct saving {
-    struct state *state;
-    json_object *list;
-};
 
 static void add_guest(struct guest *guest, gpointer user_data)
 {
-    const struct saving *saving = user_data;
+    struct saving *saving = user_data;
     const struct guest_identity *identity = guest_identity(guest);
     const struct partition *partition = guest_partition(guest);
-    struct injector *injector = guest_injector(guest);
     uint64_t start_time = 0;
     unsigned slot;
 
-    if (is_pending(state_find(saving->state, identity->source, identity->name, identity->uuid))) {
+    if (saving->pending &&
+        is_pending(state_find(saving->state, identity->source, identity->name, identity->uuid))) {
         return; /* what it was before counts until it is that again */
     }
     if (guest_pid(guest) != 0) {
@@ -430,7 +452,7 @@ static void add_guest(struct guest *guest, gpointer user_data)
     }
     json_object *object =
         new_record(identity, guest_pid(guest), start_time, partition->period, partition->control,
-                   injector != NULL ? injector->ops->name : "auto", guest_policy(guest));
+                   guest_injector_name(guest), guest_policy(guest));
     add_supervision(object, guest_supervision(guest));
     if (guest_slot(guest, &slot)) {
         add_number(object, "slot", slot);
@@ -439,40 +461,80 @@ static void add_guest(struct guest *guest, gpointer user_data)
         guest_read(guest, &reading);
         add_counts(object, &reading.ticks, 0);
     }
-    json_object_array_add(saving->list, object);
+    append(saving, object);
 }
 
-static json_object *make_list(struct state *state, struct manager *manager)
+/* (transfer full) */
+static char *make_text(struct state *state, struct manager *manager)
 {
-    struct saving saving = {state, json_object_new_array()};
+    g_autofree char *boot = boot_id();
+    struct saving saving = {.state = state, .text = g_string_new(NULL)};
 
+    g_string_printf(saving.text, "{\"version\":%d,\"boot_id\":\"%s\",\"partitions\":[",
+                    STATE_VERSION, boot);
     for (guint i = 0; i < state->memories->len; i++) {
         if (is_pending(g_ptr_array_index(state->memories, i))) {
-            add_memory(g_ptr_array_index(state->memories, i), saving.list);
+            add_memory(&saving, g_ptr_array_index(state->memories, i));
+            saving.pending = TRUE;
         }
     }
     if (manager != NULL) {
         manager_foreach(manager, add_guest, &saving);
     }
-    return saving.list;
+    g_string_append(saving.text, "]}\n");
+    return g_string_free(saving.text, FALSE);
+}
+
+/* Atomic for whoever reads it, but not brought to the disk: if the host goes down, nothing of it
+ * is of use any more. */
+static gboolean replace_file(const char *path, const char *text, GError **error)
+{
+    g_autofree char *new = g_strconcat(path, ".new", NULL);
+
+    if (!g_file_set_contents_full(new, text, -1, G_FILE_SET_CONTENTS_NONE, 0600, error)) {
+        return FALSE;
+    }
+    if (g_rename(new, path) != 0) {
+        g_set_error(error, G_FILE_ERROR, (gint)g_file_error_from_errno(errno),
+                    "%s can't be renamed to %s: %s", new, path, g_strerror(errno));
+        g_unlink(new);
+        return FALSE;
+    }
+    return TRUE;
 }
 
 void state_save(struct state *state, struct manager *manager)
 {
-    g_autofree char *boot = boot_id();
+    gint64 begun = g_get_monotonic_time();
     g_autoptr(GError) error = NULL;
 
+    g_clear_handle_id(&state->soon, g_source_remove);
     if (state->directory == NULL) {
         return;
     }
-    json_object *root = json_object_new_object();
-    add_number(root, "version", STATE_VERSION);
-    add_text(root, "boot_id", boot);
-    json_object_object_add(root, "partitions", make_list(state, manager));
-    if (!g_file_set_contents_full(state->json, json_object_to_json_string(root), -1,
-                                  G_FILE_SET_CONTENTS_CONSISTENT | G_FILE_SET_CONTENTS_DURABLE,
-                                  0600, &error)) {
+    g_autofree char *text = make_text(state, manager);
+    if (!replace_file(state->json, text, &error)) {
         g_warning("what is set may not outlive the daemon: %s", error->message);
     }
-    json_object_put(root);
+    gint64 now = g_get_monotonic_time();
+    state->rest_until = now + (now - begun) * WRITING_PART;
+}
+
+static gboolean on_soon(gpointer user_data)
+{
+    struct state *state = user_data;
+
+    state->soon = 0;
+    state_save(state, state->manager);
+    return G_SOURCE_REMOVE;
+}
+
+void state_save_soon(struct state *state, struct manager *manager)
+{
+    if (state->soon == 0) {
+        gint64 rest = (state->rest_until - g_get_monotonic_time() + 999) / 1000;
+
+        state->manager = manager;
+        state->soon = g_timeout_add((guint)MAX(rest, SOON_MS), on_soon, state);
+    }
 }

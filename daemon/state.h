@@ -2,8 +2,8 @@
 /*
  * What a daemon has to know of the one before it: which partitions there were, how they were set,
  * and how far their timers had got. Two files in the state directory: state.json, written whole and
- * atomically whenever a partition changes, and ticks, in which the engine publishes. Both are for
- * this boot of the host only. Main loop only.
+ * atomically soon after a partition has changed, and ticks, in which the engine publishes. Both are
+ * for this boot of the host only. Main loop only.
  */
 #pragma once
 
@@ -45,3 +45,8 @@ GPtrArray *state_list(const struct state *state, const char *source);
 /* Writes what @manager (NULL: none yet) has now; and of the daemon before, what was not resumed
  * yet, for the next daemon to resume if this one is killed on the way. */
 void state_save(struct state *state, struct manager *manager);
+
+/* The same within milliseconds, or, where writing takes that long itself, at most ten times as
+ * long: what changes till then is written along, in one go. A daemon that is killed before loses
+ * just these changes. Until then, or state_save() or state_free(), @manager has to be there. */
+void state_save_soon(struct state *state, struct manager *manager);

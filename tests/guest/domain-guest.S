@@ -294,7 +294,30 @@ read_c:
     inb     $0x71, %al
     ret
 
+    /* Into the ring at SI; all registers are kept. */
+stamp:
+    testb   $DOMAIN_GUEST_STAMPS, OPTION(DOMAIN_GUEST_FLAGS)
+    jz      1f
+    pushl   %eax
+    pushl   %edx
+    pushw   %bx
+    rdtsc
+    movw    %gs:DOMAIN_GUEST_STAMPED(%si), %bx
+    andw    $(DOMAIN_GUEST_STAMPS_N - 1), %bx
+    shlw    $3, %bx
+    movl    %eax, %gs:DOMAIN_GUEST_STAMP(%bx, %si)
+    movl    %edx, %gs:(DOMAIN_GUEST_STAMP + 4)(%bx, %si)
+    incl    %gs:DOMAIN_GUEST_STAMPED(%si)
+    popw    %bx
+    popl    %edx
+    popl    %eax
+1:  ret
+
 rtc:
+    pushw   %si
+    movw    $DOMAIN_GUEST_RTC_STAMPS, %si
+    call    stamp
+    popw    %si
     pushl   %eax
     incl    %gs:DOMAIN_GUEST_RTC
     call    read_c
@@ -315,6 +338,10 @@ end_of_rtc:
 counted:                        /* the return address tells which stub it was */
     pushw   %bp
     movw    %sp, %bp
+    pushw   %si
+    movw    $DOMAIN_GUEST_TICK_STAMPS, %si
+    call    stamp
+    popw    %si
     xchgw   %bx, 2(%bp)
     incl    %gs:(4 * DOMAIN_GUEST_VECTOR_FIRST - STUB_RETURN)(%bx)
     addr32 movl $0, APIC(APIC_EOI)

@@ -19,6 +19,7 @@
 #define DOMAIN_GUEST_CLOCK_PF   8  /* only those for which register C has PF */
 #define DOMAIN_GUEST_CLOCK_POLL 16 /* reads register C until PF is clear; each PF is a tick */
 #define DOMAIN_GUEST_CLOCK_PIT  32 /* by the PIT's ticks, not the RTC's */
+#define DOMAIN_GUEST_STAMPS     64 /* each interrupt is stamped as it is handled */
 
 /* In the guest's memory, which no reset clears: a page for all, then one for each vCPU. */
 #define DOMAIN_GUEST_SHARED    0x100000
@@ -40,11 +41,18 @@
 #define DOMAIN_GUEST_READY_MAGIC 0x72647921
 
 /* Offsets into struct domain_guest_page. */
-#define DOMAIN_GUEST_RTC      0x400
-#define DOMAIN_GUEST_READY    0x404
-#define DOMAIN_GUEST_SPURIOUS 0x408
-#define DOMAIN_GUEST_MASK     0x40c
-#define DOMAIN_GUEST_MASKED   0x410
+#define DOMAIN_GUEST_RTC         0x400
+#define DOMAIN_GUEST_READY       0x404
+#define DOMAIN_GUEST_SPURIOUS    0x408
+#define DOMAIN_GUEST_MASK        0x40c
+#define DOMAIN_GUEST_MASKED      0x410
+#define DOMAIN_GUEST_RTC_STAMPS  0x500
+#define DOMAIN_GUEST_TICK_STAMPS 0xa00
+
+/* Offsets into struct domain_guest_stamps. */
+#define DOMAIN_GUEST_STAMPED  0
+#define DOMAIN_GUEST_STAMP    8
+#define DOMAIN_GUEST_STAMPS_N 128 /* a power of two */
 
 /* Offsets into struct domain_guest_shared. */
 #define DOMAIN_GUEST_BOOTS     0
@@ -74,6 +82,13 @@ struct domain_guest_options {
     uint16_t pit_count;   /* of channel 0, mode 2; 0: it is off */
 };
 
+/* A ring: the TSC as each was handled. */
+struct domain_guest_stamps {
+    uint32_t n; /* so many, ever: the next one goes to n % DOMAIN_GUEST_STAMPS_N */
+    uint32_t unused;
+    uint64_t tsc[DOMAIN_GUEST_STAMPS_N];
+};
+
 /* All counts go on through a reset of the guest. */
 struct domain_guest_page {
     /* Written by the guest. */
@@ -85,7 +100,13 @@ struct domain_guest_page {
     uint32_t mask; /* 1: keep interrupts off; heeded at the next interrupt at the latest */
     /* Written by the guest. */
     uint32_t masked; /* 1: interrupts are off for the host's sake */
-    uint8_t unused[DOMAIN_GUEST_PAGE_SIZE - DOMAIN_GUEST_MASKED - 4];
+    uint8_t unused[DOMAIN_GUEST_RTC_STAMPS - DOMAIN_GUEST_MASKED - 4];
+    struct domain_guest_stamps rtc_stamps; /* with DOMAIN_GUEST_STAMPS */
+    uint8_t unused_2[DOMAIN_GUEST_TICK_STAMPS - DOMAIN_GUEST_RTC_STAMPS -
+                     sizeof(struct domain_guest_stamps)];
+    struct domain_guest_stamps tick_stamps; /* of all vectors but the RTC's */
+    uint8_t unused_3[DOMAIN_GUEST_PAGE_SIZE - DOMAIN_GUEST_TICK_STAMPS -
+                     sizeof(struct domain_guest_stamps)];
 };
 
 struct domain_guest_shared {
@@ -102,6 +123,10 @@ DOMAIN_GUEST_AT(domain_guest_page, ready, DOMAIN_GUEST_READY);
 DOMAIN_GUEST_AT(domain_guest_page, spurious, DOMAIN_GUEST_SPURIOUS);
 DOMAIN_GUEST_AT(domain_guest_page, mask, DOMAIN_GUEST_MASK);
 DOMAIN_GUEST_AT(domain_guest_page, masked, DOMAIN_GUEST_MASKED);
+DOMAIN_GUEST_AT(domain_guest_page, rtc_stamps, DOMAIN_GUEST_RTC_STAMPS);
+DOMAIN_GUEST_AT(domain_guest_page, tick_stamps, DOMAIN_GUEST_TICK_STAMPS);
+DOMAIN_GUEST_AT(domain_guest_stamps, n, DOMAIN_GUEST_STAMPED);
+DOMAIN_GUEST_AT(domain_guest_stamps, tsc, DOMAIN_GUEST_STAMP);
 DOMAIN_GUEST_AT(domain_guest_shared, boots, DOMAIN_GUEST_BOOTS);
 DOMAIN_GUEST_AT(domain_guest_shared, exception, DOMAIN_GUEST_EXCEPTION);
 DOMAIN_GUEST_AT(domain_guest_shared, reset, DOMAIN_GUEST_RESET);

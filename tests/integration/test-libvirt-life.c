@@ -52,6 +52,32 @@ static void test_suspend_often(void)
     rig_down(&rig);
 }
 
+/* What its ticks come by is what was asked for, also if something is changed while it is suspended,
+ * or hvtimerd is killed. */
+static void test_suspend_injector(gconstpointer killed)
+{
+    struct rig rig;
+
+    rig_boot(&rig, &(struct machine_options){0});
+    g_free(ctl(&rig, DONE, ENABLE " --injector pin"));
+    await_ticks(&rig, VECTOR, 200, 20);
+    run(&rig, VIRSH "suspend guest");
+    await_state(&rig, "paused");
+    if (killed != NULL) {
+        fixture_kill_daemon(&rig.fixture);
+        fixture_start_daemon(&rig.fixture);
+        await_state(&rig, "paused");
+    } else {
+        g_free(ctl(&rig, DONE, "set guest EmulatedTimerPeriod 20000"));
+    }
+    run(&rig, VIRSH "resume guest");
+    await_state(&rig, "running");
+    await_ticks(&rig, VECTOR, 200, 20);
+    assert_status(&rig, "injector", "pin");
+    assert_little_lost(&rig, VECTOR, 2);
+    rig_down(&rig);
+}
+
 /* The saved guest has the borrowed pin's entry in its IOAPIC; the new process has no irqfd. Nothing
  * must be raised in it that nobody lowers, or it would come again and again. */
 static void test_save(void)
@@ -241,6 +267,8 @@ void add_life_tests(void)
 {
     g_test_add_func("/libvirt/suspend", test_suspend);
     g_test_add_func("/libvirt/suspend/often", test_suspend_often);
+    g_test_add_data_func("/libvirt/suspend/injector/change", NULL, test_suspend_injector);
+    g_test_add_data_func("/libvirt/suspend/injector/killed", "killed", test_suspend_injector);
     g_test_add_func("/libvirt/save", test_save);
     g_test_add_data_func("/libvirt/reset/by-guest", NULL, test_reset_by_guest);
     g_test_add_data_func("/libvirt/reset/by-guest/bios", "bios", test_reset_by_guest);

@@ -163,15 +163,58 @@ static void measure(struct clock_sim *sim)
     }
 }
 
+/* ---- time ---- */
+
+static uint64_t rtc_acts(const struct clock_sim *sim)
+{
+    if (sim->rtc_late_us != 0) {
+        return sim->rtc_runs;
+    }
+    if (sim->length == 0 || sim->rtc_stopped) {
+        return UINT64_MAX;
+    }
+    /* Not after it is due, however that is rounded. */
+    return MAX(sim->rtc_runs, (uint64_t)((double)sim->next_tick * 1e9 / 32768) - CLOCK_SIM_STEP_NS);
+}
+
+static uint64_t guest_acts(const struct clock_sim *sim)
+{
+    uint64_t reads_c = sim->handler_ends - HANDLER_NS + READ_C_NS;
+
+    if (sim->guest_stopped) {
+        return UINT64_MAX;
+    }
+    if (!sim->in_handler) {
+        return sim->pending ? sim->now : UINT64_MAX;
+    }
+    return reads_c > sim->now ? reads_c : sim->handler_ends;
+}
+
+/* To the next step at which there is anything to do, or to be measured, up to the first one that is
+ * not before @end. */
+static void go_on(struct clock_sim *sim, uint64_t end)
+{
+    uint64_t acts = MIN(MIN(rtc_acts(sim), guest_acts(sim)), sim->wake);
+    uint64_t next = MIN(MIN(acts, end), (sim->now / 1000000 + 1) * 1000000);
+    uint64_t passed = next > sim->now ? next - sim->now : 1;
+    uint64_t steps = (passed + CLOCK_SIM_STEP_NS - 1) / CLOCK_SIM_STEP_NS;
+
+    if (sim->guest_stopped && sim->in_handler) {
+        sim->handler_ends += (steps - 1) * CLOCK_SIM_STEP_NS; /* as run_guest() for one step */
+    }
+    sim->now += steps * CLOCK_SIM_STEP_NS;
+}
+
 void clock_sim_run(struct clock_sim *sim, double seconds)
 {
     uint64_t end = sim->now + (uint64_t)(seconds * 1e9);
 
-    for (; sim->now < end; sim->now += CLOCK_SIM_STEP_NS) {
+    while (sim->now < end) {
         run_rtc(sim);
         run_guest(sim);
         run_supervisor(sim);
         measure(sim);
+        go_on(sim, end);
     }
 }
 

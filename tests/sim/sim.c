@@ -124,7 +124,7 @@ static void serve(struct sim *sim)
 /* When the guest will next send an EOI, as things are. */
 static uint64_t next_eoi(const struct model_apic *apic)
 {
-    if (apic->in_service) {
+    if (apic->in_service || apic->acknowledged > 0) { /* or has sent, and nobody was awake yet */
         return apic->service_end_ns;
     }
     if (!apic->pending) {

@@ -32,7 +32,8 @@ static void make_image(struct machine *machine, const struct machine_options *op
     g_autoptr(GError) error = NULL;
     struct domain_guest_options asked = {
         .flags = (options->pic ? DOMAIN_GUEST_PIC : 0) |
-                 (machine->cpus > 1 ? DOMAIN_GUEST_SMP : 0) | options->clock,
+                 (machine->cpus > 1 ? DOMAIN_GUEST_SMP : 0) |
+                 (options->stamps ? DOMAIN_GUEST_STAMPS : 0) | options->clock,
         .timer_ns = options->timer_ns,
         .rtc_rate = options->no_rtc          ? 0
                     : options->rtc_rate != 0 ? (guint8)options->rtc_rate

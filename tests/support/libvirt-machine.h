@@ -23,6 +23,7 @@ struct machine_options {
     guint timer_ns;   /* the period of its own local APIC timer; 0: none */
     guint rtc_rate;   /* as in domain_guest_options; 0: 6, MACHINE_RTC_HZ */
     gboolean no_rtc;
+    gboolean stamps; /* as DOMAIN_GUEST_STAMPS */
     /* A guest that keeps time: DOMAIN_GUEST_CLOCK and what goes with it, and as in
      * domain_guest_options. */
     guint clock, other_rate, ticks, other_ticks, pit_count;

@@ -260,6 +260,38 @@ static void test_without_ticks(void)
     rig_down(&rig);
 }
 
+/* Changes share a write, which nobody has to wait for; one that was not made yet is made by the
+ * next state_save(), and is dropped by state_free(). */
+static void test_soon(void)
+{
+    struct rig rig;
+
+    rig_up(&rig);
+    add_ticking(&rig, "one");
+    state_save_soon(rig.state, rig.manager);
+    state_save_soon(rig.state, rig.manager);
+    g_assert_false(g_file_test(rig.json, G_FILE_TEST_EXISTS));
+    test_wait_until(10, g_file_test(rig.json, G_FILE_TEST_EXISTS));
+    struct state *next = state_new(rig.directory);
+    g_assert_nonnull(state_find(next, "vmm", "one", ""));
+    state_free(next);
+
+    g_assert_cmpint(g_unlink(rig.json), ==, 0);
+    gint64 until = g_get_monotonic_time() + 100000;
+    test_wait_until(10, g_get_monotonic_time() > until);
+    g_assert_false(g_file_test(rig.json, G_FILE_TEST_EXISTS)); /* once for both */
+
+    state_save_soon(rig.state, rig.manager);
+    state_save(rig.state, rig.manager);
+    g_assert_cmpint(g_unlink(rig.json), ==, 0);
+    until = g_get_monotonic_time() + 100000;
+    test_wait_until(10, g_get_monotonic_time() > until);
+    g_assert_false(g_file_test(rig.json, G_FILE_TEST_EXISTS));
+    state_save_soon(rig.state, rig.manager);
+    rig_down(&rig);
+    g_assert_false(g_main_context_pending(NULL));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -274,5 +306,6 @@ int main(int argc, char **argv)
                          test_broken);
     g_test_add_func("/state/earlier-boot", test_earlier_boot);
     g_test_add_func("/state/without-ticks", test_without_ticks);
+    g_test_add_func("/state/soon", test_soon);
     return g_test_run();
 }
