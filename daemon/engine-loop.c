@@ -316,7 +316,14 @@ static void serve_what_is_due(struct engine_thread *e)
     }
 }
 
-/* One that has the next while to itself is not kept waiting. */
+static bool catches_up(const struct by_slot *timer)
+{
+    return timer->supervisor != NULL ? timer->supervisor->catching_up
+                                     : timer->timer->now.ticker.catching_up;
+}
+
+/* One that has the next while to itself is not kept waiting, nor is one that catches up: each delay
+ * would make that slower. */
 static uint64_t next_wakeup(const struct engine_thread *e)
 {
     const struct deadlines *d = &e->deadlines;
@@ -326,7 +333,9 @@ static uint64_t next_wakeup(const struct engine_thread *e)
         return TICKER_NEVER;
     }
     uint64_t first = d->heap[0].ns;
-    bool shared = second != DEADLINES_NONE && d->heap[d->places[second]].ns - first <= e->window_ns;
+    bool shared = second != DEADLINES_NONE &&
+                  d->heap[d->places[second]].ns - first <= e->window_ns &&
+                  !catches_up(&e->by_slot[d->heap[0].number]);
     return shared ? first + e->window_ns : first;
 }
 

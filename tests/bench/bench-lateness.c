@@ -51,6 +51,7 @@ struct found {
     GArray *samples[MEASURED];
     GArray *p50[MEASURED], *p99[MEASURED], *max[MEASURED];
     double count[MEASURED];
+    double at_most[MEASURED][LATENESS_BOUNDS]; /* the engine's, of all turns */
     unsigned missing[STAMPED];
 };
 
@@ -104,6 +105,9 @@ static void keep(struct found *found, unsigned what, const struct lateness_readi
     samples_add(found->p99[what], (double)reading->p99_ns / 1000);
     samples_add(found->max[what], (double)reading->max_ns / 1000);
     found->count[what] += (double)reading->count;
+    for (unsigned i = 0; i < LATENESS_BOUNDS; i++) {
+        found->at_most[what][i] += (double)reading->at_most[i];
+    }
 }
 
 static void read_engine(struct engine *engine, const struct partition_run *runs, unsigned n,
@@ -197,6 +201,24 @@ static double show(const struct setting *setting, struct found *found, unsigned 
     return p99;
 }
 
+static void draw_point(const char *curve, double us, double part)
+{
+    figures_text(curves, curve);
+    figures_number(curves, us, 1);
+    figures_number(curves, part * 100, 1);
+}
+
+/* Of the engine's histograms: up to the bound that none is later than. */
+static void draw_bounds(const char *curve, const double *at_most, double count)
+{
+    for (unsigned i = 0; i < LATENESS_BOUNDS && count > 0; i++) {
+        draw_point(curve, (double)lateness_bounds_ns[i] / 1000, at_most[i] / count);
+        if (at_most[i] >= count) {
+            break;
+        }
+    }
+}
+
 static void draw(const struct setting *setting, struct found *found, unsigned what)
 {
     GArray *samples = found->samples[what];
@@ -206,9 +228,10 @@ static void draw(const struct setting *setting, struct found *found, unsigned wh
     samples_sort(samples);
     for (unsigned i = 1; i <= CURVE_POINTS && samples->len > 0; i++) {
         double part = i == CURVE_POINTS ? 0.999 : (double)i / CURVE_POINTS;
-        figures_text(curves, curve);
-        figures_number(curves, MAX(samples_percentile(samples, part), 1), 1);
-        figures_number(curves, part * 100, 1);
+        draw_point(curve, MAX(samples_percentile(samples, part), 1), part);
+    }
+    if (what == WAKEUP || what == TICK) {
+        draw_bounds(curve, found->at_most[what], found->count[what]);
     }
 }
 
@@ -263,7 +286,7 @@ static void have_guest(void)
         figures_note(figures, "no guest: %s", libvirt_missing());
         return;
     }
-    guest = lateness_guest_new(&error);
+    guest = lateness_guest_new(CPU, &error);
     if (guest == NULL) {
         figures_note(figures, "no guest: %s", error->message);
     }
@@ -288,6 +311,9 @@ int main(int argc, char **argv)
     figures_note(figures,
                  "guest: by how much later than the one that was earliest; the others: later "
                  "than due, wake-ups than they were asked for");
+    figures_note(figures,
+                 "guest: what is late by more than a period counts as the next period's, and its "
+                 "own as missing, unless it was made up");
     libvirt_guard();
     have_guest();
     for (unsigned i = 0; i < G_N_ELEMENTS(partitions) * 2; i++) {

@@ -11,6 +11,7 @@
 #include <hvapi/hvgdk.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -22,6 +23,8 @@
 #define READ_RINGS_MS 15
 /* Phases are told apart so far. */
 #define PHASES 64
+/* So often is it tried to read two clocks at one moment. */
+#define CLOCK_TRIES 16
 
 struct clock_pair {
     double tsc, ns;
@@ -39,6 +42,7 @@ struct lateness_guest {
     GError *error; /* while these are borrowed */
     gboolean answered;
 
+    int engine_cpu;
     GThread *listener;
     gint quit; /* atomic */
     int epoll_fd;
@@ -49,9 +53,20 @@ struct lateness_guest {
 
 /* ---- stamps ---- */
 
+/* Of both clocks at one moment: whoever is interrupted between the two tries again. */
 static struct clock_pair read_clocks(void)
 {
-    return (struct clock_pair){(double)__rdtsc(), (double)engine_clock()};
+    struct clock_pair best = {0};
+    uint64_t least = UINT64_MAX;
+
+    for (unsigned i = 0; i < CLOCK_TRIES; i++) {
+        uint64_t before = __rdtsc(), ns = engine_clock(), took = __rdtsc() - before;
+        if (took < least) {
+            least = took;
+            best = (struct clock_pair){(double)before + (double)took / 2, (double)ns};
+        }
+    }
+    return best;
 }
 
 static void read_ring(struct ring_reader *reader, GArray *stamps)
@@ -72,6 +87,19 @@ static void read_rings(struct lateness_guest *guest)
     read_ring(&guest->rings[1], guest->stamps[STAMPED_RTC]);
 }
 
+/* Where it can't be in the way of the engine, if there is another CPU. */
+static void leave_cpu(int cpu)
+{
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) {
+        CPU_CLR(cpu, &cpus);
+        if (CPU_COUNT(&cpus) > 0) {
+            pthread_setaffinity_np(pthread_self(), sizeof cpus, &cpus);
+        }
+    }
+}
+
 static gpointer listen_to_guest(gpointer data)
 {
     struct lateness_guest *guest = data;
@@ -79,6 +107,7 @@ static gpointer listen_to_guest(gpointer data)
     struct epoll_event events[2];
     uint64_t rings_read = 0;
 
+    leave_cpu(guest->engine_cpu);
     pthread_setschedparam(pthread_self(), SCHED_FIFO, &param);
     while (!g_atomic_int_get(&guest->quit)) {
         int n = epoll_wait(guest->epoll_fd, events, G_N_ELEMENTS(events), READ_RINGS_MS);
@@ -224,10 +253,11 @@ static void start_machine(struct lateness_guest *guest)
     guest->rings[1].ring = &guest->machine.pages[0].rtc_stamps;
 }
 
-struct lateness_guest *lateness_guest_new(GError **error)
+struct lateness_guest *lateness_guest_new(int engine_cpu, GError **error)
 {
     struct lateness_guest *guest = g_new0(struct lateness_guest, 1);
 
+    guest->engine_cpu = engine_cpu;
     for (guint i = 0; i < STAMPED; i++) {
         guest->stamps[i] = samples_new();
     }

@@ -17,8 +17,8 @@ enum stamped { STAMPED_TICK, STAMPED_TICK_EOI, STAMPED_RTC, STAMPED_RTC_EOI, STA
 struct lateness_guest;
 
 /* NULL with @error: there is no KVM, or it can't be attached to. Its pin is borrowed, to be an
- * engine's. */
-struct lateness_guest *lateness_guest_new(GError **error);
+ * engine's, which runs on @engine_cpu: EOIs are listened to elsewhere. */
+struct lateness_guest *lateness_guest_new(int engine_cpu, GError **error);
 void lateness_guest_free(struct lateness_guest *guest);
 struct injector *lateness_guest_injector(struct lateness_guest *guest);
 
