@@ -19,7 +19,6 @@ struct header {
     uint64_t slot_size;
     uint64_t slots;
     uint64_t reserved;
-    uint8_t unused[32]; /* slots are aligned */
 };
 
 struct ticks_file {
@@ -74,7 +73,7 @@ struct ticks_file *ticks_file_new(const char *path, unsigned slots, GError **err
                     "%s can't be made: %s; see that its directory is there and writable",
                     path != NULL ? path : "memory for figures", g_strerror(errno));
     } else {
-        *file->header = (struct header){MAGIC, sizeof(struct ticks_slot), slots, 0, {0}};
+        *file->header = (struct header){MAGIC, sizeof(struct ticks_slot), slots, 0};
     }
     if (fd >= 0) {
         close(fd);

@@ -21,9 +21,8 @@ struct published {
 #define PUBLISHED_WORDS (sizeof(struct published) / sizeof(uint64_t))
 _Static_assert(sizeof(struct published) % sizeof(uint64_t) == 0, "copied word by word");
 
-/* Neighbours may be written by different threads: none shares a cache line. */
 struct ticks_slot {
-    _Alignas(64) _Atomic uint64_t sequence; /* odd: being written */
+    _Atomic uint64_t sequence; /* odd: being written */
     _Atomic uint64_t words[PUBLISHED_WORDS];
 };
 
