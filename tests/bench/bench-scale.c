@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 {
     struct figures *f =
         figures_new("scale", "what partitions cost, from 1 to 4000", options, argc, argv);
-    double seconds = figures_quick(f) ? 1 : 5;
+    double seconds = figures_quick(f) ? 1 : 3;
 
     if (!only_supervised) {
         paced(f, seconds);

@@ -244,9 +244,11 @@ static void start_machine(struct lateness_guest *guest)
 {
     g_autofree char *helper =
         g_canonicalize_filename("daemon/attach/hvtimer-attach", g_getenv("HVTIMER_BUILDDIR"));
+    g_autofree char *name = g_strdup_printf("lateness-%d", getpid());
     uint64_t start_time = 0;
 
-    machine_spawn(&guest->machine, &(struct machine_options){.stamps = TRUE});
+    machine_spawn(&guest->machine, &(struct machine_options){.name = name, .stamps = TRUE});
+    unlink(guest->machine.image); /* it is read, and is not left behind by one who is killed */
     process_start_time(guest->machine.pid, &start_time, NULL);
     guest->queue = attach_queue_new(helper, guest->machine.pid, start_time);
     guest->rings[0].ring = &guest->machine.pages[0].tick_stamps;
