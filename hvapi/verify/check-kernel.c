@@ -11,8 +11,8 @@
 #define RUNTIME "/proc/sys/kernel/sched_rt_runtime_us"
 #define PERIOD  "/proc/sys/kernel/sched_rt_period_us"
 
-/* The first with epoll_pwait2(2), by which the engine sleeps; pidfd_getfd(2), by which hvtimer-attach
- * takes what it has made in a VMM, is older. */
+/* The first with epoll_pwait2(2), by which the engine sleeps; pidfd_getfd(2), by which
+ * hvtimer-attach takes what it has made in a VMM, is older. */
 #define LEAST_MAJOR 5
 #define LEAST_MINOR 11
 
