@@ -228,7 +228,8 @@ static void put_back(struct daemon *daemon)
     guint source = g_timeout_add(10, wake_up, NULL);
 
     while (daemon->engine != NULL && g_get_monotonic_time() < deadline &&
-           (attach_queue_pending() > 0 || engine_timers(daemon->engine) > 0)) {
+           (attach_queue_pending() > 0 || guest_paced_pending() > 0 ||
+            engine_timers(daemon->engine) > 0)) {
         g_main_context_iteration(NULL, TRUE);
     }
     g_source_remove(source);

@@ -21,8 +21,11 @@ void engine_acks_add(struct engine_thread *e, struct engine_timer *t)
     struct epoll_event level = {.events = 0, .data.ptr = t};
     int fd = t->injector->ack_fd;
 
-    t->in_epoll = fd >= 0 && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &level) == 0 &&
-                  epoll_ctl(e->ack_epoll_fd, EPOLL_CTL_ADD, fd, &edge) == 0;
+    t->in_epoll = fd >= 0 && epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &level) == 0;
+    if (t->in_epoll && epoll_ctl(e->ack_epoll_fd, EPOLL_CTL_ADD, fd, &edge) != 0) {
+        epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        t->in_epoll = false; /* it is polled */
+    }
 }
 
 void engine_acks_remove(struct engine_thread *e, struct engine_timer *t)

@@ -59,7 +59,7 @@ struct engine_timer {
     bool skipping_told;
     bool found_polls;
     uint32_t slot_number;
-    uint32_t heard;       /* edges, since its count of acknowledgements was read */
+    uint64_t heard;       /* edges, since its count of acknowledgements was read */
     uint64_t patience_ns; /* how long a tick may wait before ENGINE_UNANSWERED, the next time */
     struct published now;
     uint64_t found_ns;     /* when ENGINE_FOUND was last told, */
@@ -108,6 +108,7 @@ struct engine_thread {
     /* The engine thread's own. */
     struct deadlines deadlines; /* by the number of the timer's slot, */
     struct by_slot *by_slot;
+    bool ordinary; /* not of real-time priority */
 
     /* The main loop's. */
     unsigned timers;
@@ -119,7 +120,10 @@ struct engine {
     struct engine_thread *threads[ENGINE_THREADS_MAX];
     unsigned n_threads; /* that run */
     unsigned capacity, timers;
-    unsigned *free_slots; /* the first capacity - timers of them */
+    /* A ring: capacity - timers of them, from next_slot on. The one that is freed last is used
+     * last: what the next daemon reads of it may be told of an earlier owner. */
+    unsigned *free_slots;
+    unsigned next_slot;
     struct ticks_file *ticks;
 };
 

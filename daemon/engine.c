@@ -106,7 +106,9 @@ struct engine_timer *engine_add(struct engine *engine, struct injector *injector
         timer->supervisor = new_supervisor(timer, policy, past);
     }
     timer->started_ns = injector->started_ns;
-    timer->slot_number = engine->free_slots[engine->capacity - ++engine->timers];
+    timer->slot_number = engine->free_slots[engine->next_slot];
+    engine->next_slot = (engine->next_slot + 1) % engine->capacity;
+    engine->timers++;
     timer->slot = ticks_file_slot(engine->ticks, timer->slot_number);
     ticks_slot_write(timer->slot, &timer->now);
     post_simple(timer, COMMAND_ADD);
@@ -256,7 +258,9 @@ static void dispatch(struct engine_thread *e, const struct event *event)
 
     timer->event(event->kind, timer->user_data);
     if (event->kind == ENGINE_REMOVED) {
-        engine->free_slots[engine->capacity - engine->timers--] = timer->slot_number;
+        unsigned end = engine->next_slot + engine->capacity - engine->timers;
+        engine->free_slots[end % engine->capacity] = timer->slot_number;
+        engine->timers--;
         e->timers--;
         g_free(timer->supervisor);
         g_free(timer);
@@ -309,7 +313,7 @@ struct engine *engine_new(const struct engine_config *config, GError **error)
     engine->capacity = config->timers;
     engine->free_slots = g_new(unsigned, config->timers);
     for (unsigned i = 0; i < config->timers; i++) {
-        engine->free_slots[i] = config->timers - 1 - i;
+        engine->free_slots[i] = i;
     }
     engine->ticks = ticks_file_new(config->ticks_file, config->timers, error);
     if (engine->ticks != NULL && config->lock_memory) {

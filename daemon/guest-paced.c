@@ -17,7 +17,15 @@ gboolean guest_is_leased(const struct guest *guest)
 struct pacing {
     struct call *call;
     struct injector *paced;
+    uint64_t ended_ns; /* the lease */
 };
+
+static unsigned pending;
+
+unsigned guest_paced_pending(void)
+{
+    return pending;
+}
 
 /* Of a leased timer, what is "in flight" is only late, if not lost. */
 void guest_keep_leased_counts(struct guest *guest, const struct ticker_counts *counts)
@@ -35,12 +43,19 @@ static gboolean is_stop(struct guest *guest)
     return (kind == CHANGE_PROPERTY || kind == CHANGE_BOTH) && guest->change.stop;
 }
 
-/* The schedule goes on where the leased timer's was; none is due any more of one that ends. */
-static uint64_t schedule_began(struct guest *guest, const struct engine_reading *last)
+/* Of a timer that ends, none was due any more from the end of its lease on. */
+static void take_back_due(struct guest *guest, uint64_t since_ns)
 {
-    return last->began_ns != 0 && !is_stop(guest) ? last->began_ns : engine_clock();
+    struct period period = guest->partition.period;
+    uint64_t ticks = (uint64_t)((double)(engine_clock() - since_ns) * (double)period.denominator /
+                                (double)period.numerator);
+
+    ticks = MIN(ticks, guest->counts.backlog);
+    guest->counts.backlog -= ticks;
+    guest->counts.due -= ticks;
 }
 
+/* The schedule goes on where the leased timer's was. */
 static void on_lease_left(const struct engine_reading *last, gpointer user_data)
 {
     g_autofree struct pacing *pacing = user_data;
@@ -56,8 +71,13 @@ static void on_lease_left(const struct engine_reading *last, gpointer user_data)
         guest->counts.backlog--; /* one waits in the guest, and nobody will hear of it */
         guest->counts.acknowledged++;
     }
+    gboolean ends = is_stop(guest);
+    if (ends) {
+        take_back_due(guest, pacing->ended_ns);
+    }
     if (guest_deliver_with(guest, pacing->paced, guest->partition.control, 0)) {
-        engine_start(delivery_timer(guest->delivery), schedule_began(guest, last),
+        engine_start(delivery_timer(guest->delivery),
+                     last->began_ns != 0 && !ends ? last->began_ns : engine_clock(),
                      guest->partition.period);
         guest_tell_changed(guest);
         guest_request_retry(guest); /* what it was for */
@@ -68,7 +88,7 @@ static void on_lease_left(const struct engine_reading *last, gpointer user_data)
     call_free(pacing->call);
 }
 
-static void replace_leased(struct call *call, struct injector *paced)
+static void replace_leased(struct call *call, struct injector *paced, uint64_t ended_ns)
 {
     struct guest *guest = call->guest;
     struct pacing *pacing = g_new(struct pacing, 1);
@@ -76,7 +96,7 @@ static void replace_leased(struct call *call, struct injector *paced)
 
     guest_read(guest, &reading); /* to be shown until the last ones are known */
     guest_keep_leased_counts(guest, &reading.ticks);
-    *pacing = (struct pacing){call, paced};
+    *pacing = (struct pacing){call, paced, ended_ns};
     delivery_end(g_steal_pointer(&guest->delivery), FALSE, on_lease_left, pacing);
 }
 
@@ -84,18 +104,20 @@ static void on_taken(struct pacing *pacing)
 {
     struct call *call = pacing->call;
     struct injector *paced = pacing->paced;
+    uint64_t ended_ns = pacing->ended_ns;
 
     g_free(pacing);
     if (call_is_late(call) || call->guest->delivery == NULL) {
         paced->ops->free(paced);
         call_free(call);
     } else {
-        replace_leased(call, paced);
+        replace_leased(call, paced, ended_ns);
     }
 }
 
 static gboolean on_taken_by_now(gpointer user_data)
 {
+    pending--;
     on_taken(user_data);
     return G_SOURCE_REMOVE;
 }
@@ -107,9 +129,7 @@ static void await_last_ticks(struct pacing *pacing)
     struct guest *guest = pacing->call->guest;
 
     if (pacing->paced->unseen > 0 && guest->state != GUEST_PAUSED) {
-        if (!call_is_late(pacing->call) && guest->delivery != NULL && is_stop(guest)) {
-            engine_freeze(delivery_timer(guest->delivery)); /* none is due meanwhile */
-        }
+        pending++;
         g_timeout_add(LAST_TICKS_MS, on_taken_by_now, pacing);
     } else {
         on_taken(pacing);
@@ -123,7 +143,7 @@ static void on_paced(struct injector *paced, const GError *error, gpointer user_
 
     if (paced != NULL) {
         struct pacing *pacing = g_new(struct pacing, 1);
-        *pacing = (struct pacing){call, paced};
+        *pacing = (struct pacing){call, paced, engine_clock()};
         await_last_ticks(pacing);
         return;
     }

@@ -146,3 +146,7 @@ void guest_reset(struct guest *guest, guest_done_func done, gpointer user_data);
 /* Errors: INVALID_PARAMETER. */
 gboolean guest_set_policy(struct guest *guest, const struct ticker_policy *policy, GError **error);
 void guest_reset_backlog(struct guest *guest);
+
+/* Of all guests: so many leases have ended, whose last ticks are awaited before what is left of
+ * them is used, or put back. */
+unsigned guest_paced_pending(void);

@@ -56,7 +56,7 @@ void supervisor_resume(struct supervisor *s, const struct ticker_counts *counts,
         ((u128)period.numerator * s->clock.hz / period.denominator + NS_PER_S / 2) / NS_PER_S;
     if (length > 0 && length <= LENGTH_MAX_S * s->clock.hz) {
         s->last_length = (uint64_t)length;
-        s->owed = s->owed_at_last = (int64_t)(missing * s->last_length);
+        s->owed = s->owed_at_last = s->owed_at_look = (int64_t)(missing * s->last_length);
     } else { /* how much time that is, nobody knows */
         s->counts.skipped += missing;
         s->counts.in_flight = s->counts.backlog = 0;
@@ -109,6 +109,7 @@ static void skip(struct supervisor *s, uint64_t ticks)
     s->counts.lost_ns += supervisor_ns(s, (uint64_t)counts);
     s->owed -= counts;
     s->owed_at_last -= counts;
+    s->owed_at_look -= counts;
     s->least[0] -= counts;
     s->least[1] -= counts;
     s->line -= counts * 100;
@@ -145,7 +146,9 @@ static void take(struct supervisor *s, uint64_t length)
         return; /* it runs again, before that was told: so much time has passed for it */
     }
     s->owed -= (int64_t)length;
-    s->owed_at_last = s->owed;
+    /* Of a quiet one that was up to a whole rest ago: it owed no more then than at the look before.
+     */
+    s->owed_at_last = s->clock.quiet ? min_i64(s->owed, s->owed_at_look) : s->owed;
 }
 
 static void forget_least(struct supervisor *s)
@@ -219,7 +222,7 @@ void supervisor_start(struct supervisor *s, const struct supervisor_clock *clock
     s->owed -= (int64_t)((taken - ours) * s->last_length);
     u128 missing = (u128)ticks_owed(s, s->owed) * s->last_length;
 
-    s->owed = s->owed_at_last = (int64_t)(missing * clock->hz / s->clock.hz);
+    s->owed = s->owed_at_last = s->owed_at_look = (int64_t)(missing * clock->hz / s->clock.hz);
     s->clock = *clock;
     s->length = s->last_length = length;
     s->learned = LEARNED_STATE;
@@ -238,7 +241,7 @@ void supervisor_owe(struct supervisor *s, uint64_t since)
     if (since < s->now_ns) {
         s->owed += (int64_t)min_u64((uint64_t)((u128)(s->now_ns - since) * s->clock.hz / NS_PER_S),
                                     DEBT_MAX);
-        s->owed_at_last = s->owed;
+        s->owed_at_last = s->owed_at_look = s->owed;
     }
 }
 
@@ -275,7 +278,8 @@ static void take_guess(struct supervisor *s, uint32_t hz)
         return;
     }
     if (s->learned != LEARNED_NOT) {
-        s->owed = s->owed_at_last = min_i64(s->owed, 0); /* it was counted by the wrong rate */
+        s->owed = s->owed_at_last = s->owed_at_look =
+            min_i64(s->owed, 0); /* it was counted by the wrong rate */
     }
     supervisor_set_rate(s, s->now_ns, length, LEARNED_ACKNOWLEDGEMENTS);
     s->doubtful = false;
@@ -288,7 +292,7 @@ static void take_guess(struct supervisor *s, uint32_t hz)
 static void calibrate(struct supervisor *s)
 {
     if (s->now_ns < s->calibrated_ns && s->owed < 0) {
-        s->owed = s->owed_at_last = 0;
+        s->owed = s->owed_at_last = s->owed_at_look = 0;
         s->since_tick = 0;
     }
 }
@@ -460,6 +464,7 @@ void supervisor_advance(struct supervisor *s, uint64_t now)
     } else if (missing == 0) {
         s->catching_up = false;
     }
+    s->owed_at_look = s->owed;
     count(s);
 }
 

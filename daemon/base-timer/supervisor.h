@@ -73,6 +73,7 @@ struct supervisor {
 
     int64_t owed;         /* what the guest's clock is behind; negative: ahead */
     int64_t owed_at_last; /* the same, when the last tick was taken */
+    int64_t owed_at_look; /* the same, as of the last supervisor_advance() */
     uint64_t since_tick;  /* since the timer's own last tick was due */
     uint64_t handled_ns;  /* when the last one of its own was */
     bool own_late;        /* that one was not seen handled yet */

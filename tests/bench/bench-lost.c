@@ -230,42 +230,52 @@ static void draw_time(struct lost *lost, struct figures_table *table, const stru
 
 /* ---- The sums in the end ---- */
 
-static void add_sums(struct figures_table *table, const struct lost_guest *guest,
-                     const struct lost_ledger *then, const struct lost_ledger *now,
-                     struct worst *worst)
-{
-    double due = now->due - then->due;
-    double hosts = (double)(now->time_ns - then->time_ns) / (double)SECOND_NS / guest->tick;
-    double counted = (double)(guint32)(now->counted - then->counted);
+/* All of hvtimer's guests, when all is well. */
+struct opening {
+    struct lost_ledger ledgers[LOST_GUESTS_MAX];
+    double gains[LOST_GUESTS_MAX]; /* of their clocks */
+};
 
-    figures_text(table, guest->title);
-    figures_number(table, due, 0);
-    figures_number(table, hosts, 0);
-    figures_number(table, counted, 0);
-    figures_number(table, (double)(now->skipped - then->skipped), 0);
-    figures_number(table, due - counted, 0);
-    figures_number(table, round(hosts - counted), 0);
-    consider(worst, beyond(due - counted, guest->tolerance), guest->title);
-    consider(worst, beyond(round(hosts - counted), guest->tolerance), guest->title);
+/* The gain is of the time before all guests are stopped, for the ledgers. */
+static void take_opening(struct lost *lost, struct opening *ret_opening)
+{
+    gint64 now = clock_now_ns();
+
+    *ret_opening = (struct opening){0};
+    for (guint i = 0; i < lost->n; i++) {
+        if (lost->guests[i].is_measured) {
+            ret_opening->gains[i] = clock_trace_gain(lost->guests[i].trace, now - SECOND_NS, now);
+        }
+    }
+    lost_guests_read(lost, ret_opening->ledgers);
 }
 
-static void report_sums(struct lost *lost, const struct lost_ledger *first)
+static void report_sums(struct lost *lost, const struct opening *then)
 {
     struct figures_table *table = figures_add_table(
         lost->figures, "lost-sums", "From first to last, all disturbances together", "who",
-        "due (hvtimerd)", "due (host's clock)", "counted (guest)", "skipped", "lost (hvtimerd)",
-        "lost (host's clock)", NULL);
-    struct lost_ledger last[LOST_GUESTS_MAX] = {0};
+        "due (hvtimerd)", "counted (guest)", "skipped", "lost (hvtimerd)", "lost (host's clock)",
+        NULL);
     struct worst worst = {0};
+    struct opening now;
 
-    /* Where a guest changes its rate, ticks are of no one length. */
-    lost_guests_read(lost, last);
+    take_opening(lost, &now);
     for (guint i = 0; i < lost->n; i++) {
         const struct lost_guest *guest = &lost->guests[i];
-        if (is_hvtimers(guest) && guest->is_measured &&
-            (guest->who == LOST_TIMER || lost->kind->other_rate == 0)) {
-            add_sums(table, guest, &first[i], &last[i], &worst);
+        if (!is_hvtimers(guest) || !guest->is_measured) {
+            continue;
         }
+        double due = now.ledgers[i].due - then->ledgers[i].due;
+        double counted = (double)(guint32)(now.ledgers[i].counted - then->ledgers[i].counted);
+        double hosts = ticks_lost(then->gains[i] - now.gains[i], guest->tick);
+        figures_text(table, guest->title);
+        figures_number(table, due, 0);
+        figures_number(table, counted, 0);
+        figures_number(table, (double)(now.ledgers[i].skipped - then->ledgers[i].skipped), 0);
+        figures_number(table, due - counted, 0);
+        figures_number(table, hosts, 0);
+        consider(&worst, beyond(due - counted, guest->tolerance), guest->title);
+        consider(&worst, beyond(hosts, guest->tolerance), guest->title);
     }
     g_autofree char *what = g_strdup_printf("all together: ticks that hvtimer's worst guest lost "
                                             "or gained, by hvtimerd's statistics or the host's "
@@ -279,7 +289,7 @@ static void report_sums(struct lost *lost, const struct lost_ledger *first)
 static void measure(struct lost *lost)
 {
     gboolean quick = figures_quick(lost->figures);
-    struct lost_ledger first[LOST_GUESTS_MAX] = {0};
+    struct opening first;
     struct tables tables = {
         .lost = figures_add_table(lost->figures, "lost",
                                   "Lost: + behind, - ahead; speed: the most in any 100 ms; "
@@ -295,7 +305,7 @@ static void measure(struct lost *lost)
     figures_hide(tables.time);
     if (!quick) {
         sleep_ms(REFERENCE_MS);
-        lost_guests_read(lost, first);
+        take_opening(lost, &first);
         sleep_ms(REFERENCE_MS);
     }
     for (const struct lost_disturbance *what = lost_disturbances; what->name != NULL; what++) {
@@ -310,7 +320,7 @@ static void measure(struct lost *lost)
         }
     }
     if (!quick) {
-        report_sums(lost, first);
+        report_sums(lost, &first);
     }
 }
 

@@ -257,7 +257,6 @@ static gboolean stand_still(struct lost *lost)
 void lost_guests_read(struct lost *lost, struct lost_ledger *ret_ledgers)
 {
     signal_all(lost, SIGSTOP);
-    gint64 now = clock_now_ns();
     gboolean still = within(STILL_S, stand_still(lost));
     for (guint i = 0; i < lost->n; i++) {
         const struct lost_guest *guest = &lost->guests[i];
@@ -266,7 +265,6 @@ void lost_guests_read(struct lost *lost, struct lost_ledger *ret_ledgers)
         }
         hvapi_statistics s = asking_statistics(guest->name);
         ret_ledgers[i] = (struct lost_ledger){
-            .time_ns = now,
             /* NAN: somebody still took ticks. */
             .due = still ? (double)(s.due - s.backlog - s.in_flight) : NAN,
             .skipped = s.skipped,

@@ -15,7 +15,7 @@ stump(n) = n == 0 ? 0.03 : height(n)
 stats "lost-drawn.dat" using 3 nooutput
 rows = STATS_max + 1
 stats "lost-drawn.dat" using 0 nooutput
-groups = (STATS_records + rows - 1) / rows
+groups = floor((STATS_records + rows - 1) / rows)
 place(row, who) = floor(row / rows) + (who + 0.5) / rows * 0.84 - 0.42
 
 set style fill solid 0.85 border -1

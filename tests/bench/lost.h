@@ -24,7 +24,6 @@ enum lost_who {
 
 /* All that hvtimerd and the guest have counted, when both stood still. */
 struct lost_ledger {
-    gint64 time_ns;  /* the guest was running until then */
     double due;      /* less what is owed */
     guint64 skipped; /* of these */
     guint32 counted; /* by the guest */
@@ -46,7 +45,6 @@ struct lost_guest {
     struct clock_trace *trace;
     double tick;      /* seconds */
     double tolerance; /* ticks */
-    struct lost_ledger first;
 };
 
 struct lost {
