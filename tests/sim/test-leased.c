@@ -132,6 +132,38 @@ static void test_remainder(void)
     g_assert_cmpuint(sim.supervisor.counts.injected, <=, 9);
 }
 
+#define SUSPENDS 50
+#define PAUSE_NS (NS_PER_S / 2)
+
+/* The guest stands still, and that is told a while later: what passed until then was not its time
+ * either, though it is looked at so seldom. */
+static void test_suspend(void)
+{
+    struct sim sim;
+    uint64_t suspended = 0;
+
+    start(&sim, (struct period){1000000, 1}, 1000000);
+    for (int i = 0; i < SUSPENDS; i++) {
+        run(&sim, g_test_rand_double_range(0.3, 0.7));
+        uint64_t stopped = sim.now;
+        sim.apic.unavailable_until = UINT64_MAX;
+        run(&sim, g_test_rand_double_range(0.001, 0.15));
+        look(&sim); /* as the engine does before it obeys */
+        supervisor_freeze(&sim.supervisor, sim.now);
+        sim.now += PAUSE_NS;
+        sim.next_tick += PAUSE_NS;
+        supervisor_thaw(&sim.supervisor, sim.now);
+        sim.apic.unavailable_until = sim.wake = sim.now;
+        suspended += sim.now - stopped;
+    }
+    run(&sim, 3);
+    uint64_t expected = (sim.now - STARTED - suspended) / 1000000;
+    g_test_message("%d suspends: taken %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, SUSPENDS,
+                   sim.apic.taken, expected);
+    g_assert_cmpuint(sim.apic.taken, <=, expected + 3 * SUSPENDS);
+    g_assert_cmpuint(sim.apic.taken + 3 * SUSPENDS, >=, expected);
+}
+
 static void test_stalls(gconstpointer data)
 {
     const struct period *period = data;
@@ -215,6 +247,7 @@ int main(int argc, char **argv)
         g_autofree char *name = g_strdup_printf("/leased/stalls/%s", names[i]);
         g_test_add_data_func(name, &periods[i], test_stalls);
     }
+    g_test_add_func("/leased/suspend", test_suspend);
     g_test_add_func("/leased/another-period", test_another_period);
     g_test_add_func("/leased/taken-meanwhile", test_taken_meanwhile);
     g_test_add_func("/leased/owe", test_owe);
