@@ -124,9 +124,9 @@ static gint64 overload(struct lost *lost, double seconds)
 }
 
 struct lost_disturbance lost_disturbances[] = {
-    [LOST_STALLS] = {"stalls", TRUE, 20, 4, stall},
+    [LOST_STALLS] = {"stalls", TRUE, 20, 2.5, stall},
     [LOST_STOP] = {"one stop", FALSE, 3, 0, stop_once},
-    {"starvation", TRUE, 8, 3, starve},
+    {"starvation", TRUE, 8, 1.5, starve},
     {"overload", FALSE, 10, 0, overload},
     {.name = NULL},
 };
